@@ -1,0 +1,28 @@
+//! What the cluster remembers, and how it changes.
+//!
+//! Knows: buckets, keys, versions, multipart uploads, small records; the commands that change them, the queries that
+//! read them, and `apply`, the pure function from state and command to reply. Rows live behind the [`rows`] traits.
+//! Must not know: Raft, RocksDB, HTTP, clocks, dice, and the bytes of blobs (only the inline bytes of small objects).
+//!
+//! One *shard* is one ordered set of rows changed only by [`apply`](apply::apply_batch). Shard 0 (the system shard)
+//! owns bucket names and records; the others (key shards) own the keys of the buckets that live in them.
+
+pub mod command;
+pub mod ids;
+pub mod model;
+pub mod query;
+pub mod reply;
+pub mod rows;
+
+/// An inline object's largest size in bytes; anything longer goes to blobs.
+pub const INLINE_BYTES_MAX: usize = 4096;
+/// A key's largest size in bytes (AWS: 1024 bytes of UTF-8; Swift's limit is configured to the same).
+pub const KEY_BYTES_MAX: usize = 1024;
+/// The largest number of parts of one multipart upload (AWS).
+pub const PARTS_MAX: u16 = 10_000;
+/// The largest page a listing query returns, in entries (keys and common prefixes together).
+pub const PAGE_MAX: usize = 10_000;
+/// How long a shard remembers a request's reply, in milliseconds of its own time.
+pub const REQUEST_WINDOW_MS: u64 = 300_000;
+/// How long a completed multipart upload answers a repeated Complete or Abort, in milliseconds of shard time.
+pub const COMPLETED_UPLOAD_MS: u64 = 7 * 86_400_000;
