@@ -1,0 +1,119 @@
+//! The thin client of the storage nodes: what `store` sees of the cluster.
+//!
+//! Knows: which node leads a shard, which node holds a device, retries under one request id. Must not know: objects.
+//! The two planes are traits, so that a process that is a storage node itself answers from its own disks without a
+//! socket, and tests bring their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metadata::command::Command;
+use metadata::ids::{DeviceId, RequestId, ShardId};
+use metadata::model::PolicyId;
+use metadata::query::{Answer, Query};
+use metadata::reply::Reply;
+use ring::Ring;
+
+use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice};
+
+/// Why a plane could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaneError {
+    /// Nobody who could decide was reachable before the deadline; whether a command was executed is unknown, and a
+    /// repeat under the same request id is safe.
+    #[error("shard {shard} is not available: {reason}")]
+    Unavailable { shard: ShardId, reason: String },
+    /// The node asked is at its limit; come back later (503).
+    #[error("shard {shard} is busy")]
+    Busy { shard: ShardId },
+}
+
+/// Why a device could not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// The device has no such blob: try another copy.
+    #[error("device {0} does not hold the blob")]
+    Absent(DeviceId),
+    /// The device's copy is damaged: try another copy and have this one repaired.
+    #[error("device {0} holds a damaged copy")]
+    Corrupt(DeviceId),
+    /// The device is full, read-only or out: write to a handoff.
+    #[error("device {0} takes no writes: {1}")]
+    Refused(DeviceId, String),
+    /// The node did not answer in time, or is down: use another device.
+    #[error("device {0} cannot be reached: {1}")]
+    Unreachable(DeviceId, String),
+    /// The bytes sent do not match their checksums: a fault of the sender or of memory.
+    #[error("device {0} received bytes that fail their checksum")]
+    BadFrames(DeviceId),
+}
+
+/// The metadata plane: shards that decide.
+#[async_trait]
+pub trait MetadataPlane: Send + Sync + 'static {
+    /// Has `command` executed exactly once: finds the leader, follows its moves, repeats under `request` until
+    /// `deadline` from now has passed.
+    async fn propose(
+        &self,
+        shard: ShardId,
+        request: RequestId,
+        command: Command,
+        deadline: Duration,
+    ) -> Result<Reply, PlaneError>;
+
+    /// A linearizable read (CON-1, CON-2): sees everything acknowledged before it began.
+    async fn query(&self, shard: ShardId, query: Query, deadline: Duration) -> Result<Answer, PlaneError>;
+
+    /// A query of this process's copy of the system shard; `None` when the copy is older than its staleness bound
+    /// (DESIGN §3.1), so that the caller asks the shard itself.
+    fn query_system_copy(&self, query: &Query) -> Option<Answer>;
+
+    /// How many key shards the cluster has.
+    fn key_shards(&self) -> u64;
+}
+
+/// The data plane: devices that keep blobs.
+#[async_trait]
+pub trait DataPlane: Send + Sync + 'static {
+    /// The live ring of a policy; `None` for an unknown policy.
+    fn ring(&self, policy: PolicyId) -> Option<Arc<Ring>>;
+
+    /// True when the device's node is thought to be up and the device takes writes; a hint for choosing handoffs.
+    fn writable(&self, device: DeviceId) -> bool;
+
+    /// True when the device's blobs are reached without a socket; such a replica is read first.
+    fn local(&self, device: DeviceId) -> bool;
+
+    /// Stores a blob; returns after it is synced (DUR-1).
+    async fn put_blob(&self, device: DeviceId, blob: Blob, deadline: Duration) -> Result<(), BlobError>;
+
+    /// Reads the whole frames that cover `range` (bytes of the blob). The caller verifies them (INT-1).
+    async fn read_blob(
+        &self,
+        device: DeviceId,
+        key: BlobKey,
+        range: std::ops::Range<u32>,
+        deadline: Duration,
+    ) -> Result<BlobSlice, BlobError>;
+
+    /// What the device says of a blob, without its bytes.
+    async fn stat_blob(
+        &self,
+        device: DeviceId,
+        key: BlobKey,
+        deadline: Duration,
+    ) -> Result<Option<BlobHeader>, BlobError>;
+
+    /// Removes blobs; the caller has the metadata log's word for it (DUR-3).
+    async fn remove_blobs(&self, device: DeviceId, keys: Vec<BlobKey>, deadline: Duration) -> Result<(), BlobError>;
+}
+
+/// Both planes, as `store` holds them.
+#[derive(Clone)]
+pub struct Planes {
+    /// Metadata.
+    pub metadata: Arc<dyn MetadataPlane>,
+    /// Data.
+    pub data: Arc<dyn DataPlane>,
+}

@@ -1,0 +1,100 @@
+//! Calls between processes: one framed connection per pair and [`Channel`], many calls in flight on it.
+//!
+//! Knows: frames, correlation, authentication of the peer. Must not know: what a call means.
+//! Services implement [`Service`]; whoever wants something of another node holds a [`Caller`]. Tests and simulation
+//! bring callers of their own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use metadata::ids::NodeId;
+
+/// The largest body of one call or answer in bytes: a packed Raft entry (1 MiB) several times over.
+pub const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Which connection a call travels on, so that Raft never waits behind anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Channel {
+    /// Raft messages between storage nodes.
+    Raft = 1,
+    /// Commands and queries of proxies, and everything else.
+    Metadata = 2,
+}
+
+/// What is called; the number is the wire name. New kinds get new numbers; a peer that does not know one says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum CallKind {
+    /// Raft AppendEntries for one shard.
+    RaftAppend = 1,
+    /// Raft vote.
+    RaftVote = 2,
+    /// A chunk of a Raft snapshot.
+    RaftSnapshot = 3,
+    /// The read index of a shard, asked by a follower.
+    RaftReadIndex = 4,
+    /// Commands for one shard.
+    Propose = 16,
+    /// A query of one shard.
+    Query = 17,
+    /// Changes of the system shard since an index (long poll).
+    WatchSystem = 18,
+    /// What a node knows of its shards and devices.
+    NodeStatus = 19,
+    /// Administration (membership, device work); the body says what.
+    Admin = 20,
+}
+
+/// Who calls: authenticated by the connection's handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The node id it proved, when it is a storage node; proxies have none.
+    pub node: Option<NodeId>,
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// No connection; the call was certainly not executed.
+    #[error("node {node} cannot be reached: {reason}")]
+    Unreachable { node: NodeId, reason: String },
+    /// The connection broke or the deadline passed after the call was sent; it may have been executed.
+    #[error("node {node} did not answer: {reason}")]
+    NoAnswer { node: NodeId, reason: String },
+    /// The peer does not know this kind of call (an older release).
+    #[error("node {node} does not know this call")]
+    UnknownCall { node: NodeId },
+    /// Too many calls are waiting for this peer; not sent.
+    #[error("too many calls wait for node {node}")]
+    Busy { node: NodeId },
+    /// The body is larger than [`CALL_BYTES_MAX`]; not sent.
+    #[error("the call is too large")]
+    TooLarge,
+}
+
+/// Calls other nodes.
+#[async_trait]
+pub trait Caller: Send + Sync + 'static {
+    /// Sends `body` to `node` and waits at most `deadline` for its answer.
+    async fn call(
+        &self,
+        node: NodeId,
+        channel: Channel,
+        kind: CallKind,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, WireError>;
+}
+
+/// Answers calls. Faults of the called service travel inside the answer, as codes of its own.
+#[async_trait]
+pub trait Service: Send + Sync + 'static {
+    /// Answers one call; `None` when the kind is unknown here.
+    async fn serve(&self, peer: &Peer, kind: CallKind, body: Bytes) -> Option<Bytes>;
+}
+
+/// A caller shared by everything in a process.
+pub type SharedCaller = Arc<dyn Caller>;
