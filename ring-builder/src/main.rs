@@ -1,1 +1,3 @@
+//! The operator's tool for rings.
+
 fn main() {}

@@ -1,0 +1,232 @@
+//! The builder: devices as the operator wants them, and the table of the last rebalance.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::device::{Device, DeviceId, check_address, check_weight};
+use crate::error::RingError;
+use crate::limits::{MAX_DEVICES, MAX_PART_POWER, MAX_REPLICAS, MAX_SLOTS};
+use crate::rebalance::{self, Moves};
+use crate::ring::{Inner, Ring};
+
+/// Stands in the table where the device was removed.
+pub(crate) const LOST: DeviceId = DeviceId(u32::MAX);
+/// Stands for "never" among the hours of the last move.
+pub(crate) const NEVER: u32 = 0;
+
+/// Makes rings. Changes to devices take effect with the next [`Self::rebalance`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Builder {
+    pub(crate) part_power: u8,
+    pub(crate) replicas: usize,
+    pub(crate) min_part_hours: u32,
+    /// Version of the last rebalance; 0 before the first.
+    pub(crate) version: u64,
+    /// Devices were changed since the last rebalance.
+    pub(crate) changed: bool,
+    pub(crate) next_id: u32,
+    pub(crate) devices: BTreeMap<DeviceId, Device>,
+    /// `replicas` entries for each partition; empty before the first rebalance.
+    pub(crate) slots: Vec<DeviceId>,
+    /// For each partition the hour of its last move, or [`NEVER`]; empty before the first rebalance.
+    pub(crate) moved_at: Vec<u32>,
+}
+
+impl Builder {
+    /// A builder without devices.
+    ///
+    /// `min_part_hours`: after a replica of a partition was moved, the partition's other replicas stay where they are
+    /// for this many hours.
+    ///
+    /// # Errors
+    /// When a number is outside the limits of [`crate::limits`].
+    pub fn new(part_power: u8, replicas: usize, min_part_hours: u32) -> Result<Self, RingError> {
+        if part_power > MAX_PART_POWER {
+            return Err(RingError::BadPartPower(part_power));
+        }
+        if !(1..=MAX_REPLICAS).contains(&replicas) {
+            return Err(RingError::BadReplicas(replicas));
+        }
+        if (replicas as u64) << part_power > MAX_SLOTS {
+            return Err(RingError::TooLarge { part_power, replicas });
+        }
+        Ok(Self {
+            part_power,
+            replicas,
+            min_part_hours,
+            version: 0,
+            changed: true,
+            next_id: 0,
+            devices: BTreeMap::new(),
+            slots: Vec::new(),
+            moved_at: Vec::new(),
+        })
+    }
+
+    /// Number of partitions.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        1 << self.part_power
+    }
+
+    /// Partitions as a power of two.
+    #[must_use]
+    pub fn part_power(&self) -> u8 {
+        self.part_power
+    }
+
+    /// Copies of each partition.
+    #[must_use]
+    pub fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// Hours for which a partition rests after a move.
+    #[must_use]
+    pub fn min_part_hours(&self) -> u32 {
+        self.min_part_hours
+    }
+
+    /// Version of the last rebalance; 0 before the first.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether devices were changed since the last rebalance.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
+    /// All devices by id, those with weight 0 too.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values()
+    }
+
+    /// Adds a device and gives it an id; `device.id` is ignored.
+    ///
+    /// # Errors
+    /// When a field is not usable, the node has a device of that name, the node is known elsewhere, or there are too
+    /// many devices.
+    pub fn add(&mut self, device: Device) -> Result<DeviceId, RingError> {
+        device.check()?;
+        for known in self.devices.values().filter(|known| known.node == device.node) {
+            if (known.region, known.zone, &known.address) != (device.region, device.zone, &device.address) {
+                let Device {
+                    node,
+                    region,
+                    zone,
+                    address,
+                    ..
+                } = known.clone();
+                return Err(RingError::NodeDiffers {
+                    node,
+                    region,
+                    zone,
+                    address,
+                });
+            }
+            if known.name == device.name {
+                return Err(RingError::DuplicateDevice {
+                    node: known.node,
+                    name: device.name,
+                    id: known.id,
+                });
+            }
+        }
+        if self.devices.len() >= MAX_DEVICES || self.next_id == LOST.0 {
+            return Err(RingError::TooManyDevices);
+        }
+        let id = DeviceId(self.next_id);
+        self.next_id += 1;
+        self.devices.insert(id, Device { id, ..device });
+        self.changed = true;
+        Ok(id)
+    }
+
+    /// Takes a failed device out: the next rebalance places all its replicas elsewhere at once, whenever their
+    /// partitions moved last. To empty a device that still works, set its weight to 0 instead.
+    ///
+    /// # Errors
+    /// [`RingError::UnknownDevice`].
+    pub fn remove(&mut self, id: DeviceId) -> Result<Device, RingError> {
+        let device = self.devices.remove(&id).ok_or(RingError::UnknownDevice(id))?;
+        for slot in self.slots.iter_mut().filter(|slot| **slot == id) {
+            *slot = LOST;
+        }
+        self.changed = true;
+        Ok(device)
+    }
+
+    /// Changes a device's share of the data; 0 drains it, at the pace that min-part-hours allows.
+    ///
+    /// # Errors
+    /// [`RingError::BadWeight`] or [`RingError::UnknownDevice`].
+    pub fn set_weight(&mut self, id: DeviceId, weight: f64) -> Result<(), RingError> {
+        check_weight(weight)?;
+        let device = self.devices.get_mut(&id).ok_or(RingError::UnknownDevice(id))?;
+        device.weight = weight;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Changes the address of a node, for all its devices. Moves nothing.
+    ///
+    /// # Errors
+    /// [`RingError::BadAddress`] or [`RingError::UnknownNode`].
+    pub fn set_address(&mut self, node: u64, address: &str) -> Result<(), RingError> {
+        check_address(address)?;
+        let mut known = false;
+        for device in self.devices.values_mut().filter(|device| device.node == node) {
+            address.clone_into(&mut device.address);
+            known = true;
+        }
+        self.changed |= known;
+        if known {
+            Ok(())
+        } else {
+            Err(RingError::UnknownNode(node))
+        }
+    }
+
+    /// Brings the table in line with the devices, and counts the version up by one.
+    ///
+    /// Moves at most one replica of a partition, and none of a partition that moved less than min-part-hours before
+    /// `now_hours` (hours since the Unix epoch). Replicas of removed devices are placed anew regardless. What is held
+    /// back so is done by later rebalances. The same builder, hour and seed give the same table.
+    ///
+    /// # Errors
+    /// [`RingError::TooFewDevices`]: copies must be on different devices.
+    pub fn rebalance(&mut self, now_hours: u32, seed: u64) -> Result<Moves, RingError> {
+        let active = self.devices.values().filter(|device| device.weight > 0.0).count();
+        if active < self.replicas {
+            return Err(RingError::TooFewDevices {
+                replicas: self.replicas,
+                devices: active,
+            });
+        }
+        let moves = rebalance::run(self, now_hours, seed);
+        self.version += 1;
+        self.changed = false;
+        Ok(moves)
+    }
+
+    /// The ring of the last rebalance.
+    ///
+    /// # Errors
+    /// [`RingError::NotBalanced`] when there was none, or devices were changed since.
+    pub fn ring(&self) -> Result<Ring, RingError> {
+        if self.changed || self.slots.is_empty() {
+            return Err(RingError::NotBalanced(self.version));
+        }
+        let inner = Inner {
+            version: self.version,
+            part_power: self.part_power,
+            replicas: self.replicas,
+            devices: self.devices.values().cloned().collect(),
+            slots: self.slots.clone(),
+        };
+        Ok(Ring { inner: Arc::new(inner) })
+    }
+}

@@ -1,0 +1,225 @@
+//! What the weights ask for: the tree of failure domains and the share of each.
+//!
+//! A device wants `partitions x replicas x weight / all weights` partitions, but no more than all partitions, because
+//! copies of one partition are on different devices; what is cut off goes to the others by weight. These shares are
+//! rounded down the tree so that every domain and every device gets its share rounded up or down, never further off.
+//! A domain with share `s` per partition then has between floor(s) and ceil(s) copies of each partition: that is the
+//! widest spread these weights allow.
+
+use std::collections::BTreeMap;
+
+use crate::device::Device;
+
+/// Levels of the tree below the root: region, zone, node, device.
+pub(crate) const LEVELS: usize = 4;
+/// Levels that are failure domains of several devices.
+pub(crate) const DOMAIN_LEVELS: usize = 3;
+/// Shares closer to a whole number than this are that number: they differ only by floating-point noise.
+const NOISE: f64 = 1e-6;
+
+/// A position in [`Topology::domains`].
+pub(crate) type DomainIx = usize;
+
+/// A region, zone, node or device, or the root of all.
+#[derive(Debug)]
+pub(crate) struct Domain {
+    pub(crate) children: Vec<DomainIx>,
+    /// Position in the list of devices, for leaves.
+    pub(crate) device: Option<usize>,
+    /// Devices below with a weight above 0.
+    active: u64,
+    /// The share in partitions, not rounded.
+    pub(crate) ideal: f64,
+    /// The share in partitions, rounded.
+    pub(crate) quota: u64,
+    /// Fewest copies of one partition in this domain.
+    pub(crate) least: u32,
+    /// Most copies of one partition in this domain.
+    pub(crate) most: u32,
+}
+
+/// The tree of failure domains with everybody's share.
+#[derive(Debug)]
+pub(crate) struct Topology {
+    pub(crate) domains: Vec<Domain>,
+    /// For each device: its region, zone, node and itself.
+    pub(crate) paths: Vec<[DomainIx; LEVELS]>,
+}
+
+pub(crate) const ROOT: DomainIx = 0;
+
+impl Topology {
+    /// Shares for `devices`, at least `replicas` of which must have a weight. `held` says how many partitions each
+    /// device holds now: where a share could be rounded both ways, the way that moves less is taken.
+    pub(crate) fn new(devices: &[Device], partitions: u32, replicas: usize, held: &[u64]) -> Self {
+        let mut tree = Self::grow(devices);
+        let ideals = ideals(devices, f64::from(partitions), replicas);
+        let mut held_below = vec![0; tree.domains.len()];
+        for (device, path) in tree.paths.iter().enumerate() {
+            for &domain in path.iter().chain(&[ROOT]) {
+                tree.domains[domain].ideal += ideals[device];
+                tree.domains[domain].active += u64::from(devices[device].weight > 0.0);
+                held_below[domain] += held[device];
+            }
+        }
+        tree.domains[ROOT].quota = u64::from(partitions) * replicas as u64;
+        // Children stand behind their parents, so a parent's share is fixed before it is divided.
+        for domain in 0..tree.domains.len() {
+            tree.divide(domain, u64::from(partitions), &held_below);
+        }
+        for domain in &mut tree.domains {
+            let copies = |partitions_of_it: u64| u32::try_from(partitions_of_it).expect("at most MAX_REPLICAS");
+            domain.least = copies(domain.quota / u64::from(partitions));
+            domain.most = copies(domain.quota.div_ceil(u64::from(partitions)));
+        }
+        tree
+    }
+
+    /// The number of partitions `device` should hold, rounded.
+    pub(crate) fn quota(&self, device: usize) -> u64 {
+        self.domains[self.paths[device][LEVELS - 1]].quota
+    }
+
+    /// The number of partitions `device` should hold, not rounded.
+    pub(crate) fn ideal(&self, device: usize) -> f64 {
+        self.domains[self.paths[device][LEVELS - 1]].ideal
+    }
+
+    fn grow(devices: &[Device]) -> Self {
+        let mut tree = Self {
+            domains: vec![Domain::new(None)],
+            paths: Vec::with_capacity(devices.len()),
+        };
+        let mut known: BTreeMap<(u32, Option<u32>, Option<u64>), DomainIx> = BTreeMap::new();
+        for (at, device) in devices.iter().enumerate() {
+            let Device { region, zone, node, .. } = *device;
+            let mut parent = ROOT;
+            let mut path = [ROOT; LEVELS];
+            let names = [
+                (region, None, None),
+                (region, Some(zone), None),
+                (region, Some(zone), Some(node)),
+            ];
+            for (level, name) in names.into_iter().enumerate() {
+                parent = *known.entry(name).or_insert_with(|| tree.hang(parent, None));
+                path[level] = parent;
+            }
+            path[DOMAIN_LEVELS] = tree.hang(parent, Some(at));
+            tree.paths.push(path);
+        }
+        tree
+    }
+
+    fn hang(&mut self, parent: DomainIx, device: Option<usize>) -> DomainIx {
+        self.domains.push(Domain::new(device));
+        let new = self.domains.len() - 1;
+        self.domains[parent].children.push(new);
+        new
+    }
+
+    /// Gives the children of `domain` their ideals rounded down, then the rest one by one: first to those who hold
+    /// that many already, then by the size of what was cut off.
+    fn divide(&mut self, domain: DomainIx, partitions: u64, held: &[u64]) {
+        let children = self.domains[domain].children.clone();
+        let mut open: Vec<(bool, f64, DomainIx)> = Vec::new();
+        let mut given = 0;
+        for &child in &children {
+            let ideal = self.domains[child].ideal;
+            let near = ideal.round();
+            let floor = if (ideal - near).abs() < NOISE {
+                near
+            } else {
+                ideal.floor()
+            };
+            let cut_off = (ideal - floor).max(0.0);
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to MAX_SLOTS, a whole number"
+            )]
+            let floor = floor as u64;
+            self.domains[child].quota = floor;
+            given += floor;
+            open.push((cut_off >= NOISE && held[child] > floor, cut_off, child));
+        }
+        open.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
+        let quota = self.domains[domain].quota;
+        // One round gives everybody at most one. Only noise in the sums can leave something for another round.
+        while given < quota && !open.is_empty() {
+            open.retain(|&(_, _, child)| self.domains[child].quota < self.domains[child].active * partitions);
+            for &(_, _, child) in open.iter().take(usize::try_from(quota - given).unwrap_or(usize::MAX)) {
+                self.domains[child].quota += 1;
+                given += 1;
+            }
+        }
+        for &(_, _, child) in open.iter().rev() {
+            if given > quota && self.domains[child].quota > 0 {
+                self.domains[child].quota -= 1;
+                given -= 1;
+            }
+        }
+        debug_assert!(
+            children.is_empty() || given == quota,
+            "the children's shares make up the parent's"
+        );
+    }
+}
+
+impl Domain {
+    fn new(device: Option<usize>) -> Self {
+        Self {
+            children: Vec::new(),
+            device,
+            active: 0,
+            ideal: 0.0,
+            quota: 0,
+            least: 0,
+            most: 0,
+        }
+    }
+}
+
+/// Shares by weight, none above `partitions`.
+///
+/// Every round finds at least one more device that wants all partitions. There are at most `replicas` of those, as
+/// together they hold at most all slots.
+fn ideals(devices: &[Device], partitions: f64, replicas: usize) -> Vec<f64> {
+    let mut full = vec![false; devices.len()];
+    for _ in 0..=replicas {
+        let taken = full.iter().filter(|&&full| full).count();
+        #[allow(clippy::cast_precision_loss, reason = "at most MAX_REPLICAS")]
+        let slots = partitions * replicas.saturating_sub(taken) as f64;
+        let rest: f64 = devices
+            .iter()
+            .zip(&full)
+            .filter(|(_, full)| !**full)
+            .map(|(device, _)| device.weight)
+            .sum();
+        let share = |device: &Device| {
+            if rest > 0.0 {
+                slots * (device.weight / rest)
+            } else {
+                0.0
+            }
+        };
+        let mut found = false;
+        for (device, full) in devices.iter().zip(&mut full) {
+            if !*full && device.weight > 0.0 && share(device) > partitions {
+                *full = true;
+                found = true;
+            }
+        }
+        if !found {
+            let settled = |(device, full): (&Device, &bool)| if *full { partitions } else { share(device) };
+            return devices.iter().zip(&full).map(settled).collect();
+        }
+    }
+    devices
+        .iter()
+        .zip(&full)
+        .map(|(_, full)| if *full { partitions } else { 0.0 })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
