@@ -1,0 +1,3 @@
+//! The shards of one node: Raft groups over one ordered store.
+
+pub mod calls;
