@@ -230,3 +230,6 @@ impl Builder {
         Ok(Ring { inner: Arc::new(inner) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 
 mod builder;
 mod candidates;
+mod chain;
 mod device;
 mod envelope;
 mod error;
@@ -14,8 +15,11 @@ mod mix;
 mod rebalance;
 mod ring;
 mod ring_file;
+mod shift;
+mod table;
 #[cfg(test)]
 mod testing;
+mod tolerance;
 mod topology;
 
 pub use builder::Builder;

@@ -1,12 +1,15 @@
 //! One rebalance: from the devices and the old table to the new table.
 
-use crate::builder::{Builder, NEVER};
-use crate::device::DeviceId;
-use crate::fresh;
+use crate::builder::{Builder, LOST, NEVER};
+use crate::device::{Device, DeviceId};
+use crate::mix::shuffled;
+use crate::shift::{Budget, MAX_COMPARISONS};
+use crate::table::{EMPTY, Table};
 use crate::topology::Topology;
+use crate::{chain, fresh, shift};
 
-/// What a rebalance did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a rebalance did, and what it left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Moves {
     /// Replicas placed for the first time.
     pub placed: u64,
@@ -14,22 +17,101 @@ pub struct Moves {
     pub refilled: u64,
     /// Replicas moved from a device that is still there.
     pub moved: u64,
+    /// Replicas that devices still hold above their share: min-part-hours, or the rule of one move per partition,
+    /// leaves them to a later rebalance.
+    pub left_over: u64,
+    /// Partitions whose copies could be spread wider by a later rebalance.
+    pub left_strained: u64,
 }
 
-pub(crate) fn run(builder: &mut Builder, _now_hours: u32, seed: u64) -> Moves {
-    let devices: Vec<_> = builder.devices.values().cloned().collect();
-    let tree = Topology::new(
-        &devices,
-        builder.partitions(),
-        builder.replicas,
-        &vec![0; devices.len()],
-    );
+/// Changes the builder's table and the hours of the last moves.
+pub(crate) fn run(builder: &mut Builder, now_hours: u32, seed: u64) -> Moves {
+    let devices: Vec<Device> = builder.devices.values().cloned().collect();
     let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
-    let table = fresh::place(&tree, builder.partitions(), builder.replicas, seed);
-    builder.slots = table.into_iter().map(|device| ids[device]).collect();
-    builder.moved_at = vec![NEVER; builder.partitions() as usize];
-    Moves {
-        placed: builder.slots.len() as u64,
-        ..Moves::default()
+    let old: Vec<usize> = builder
+        .slots
+        .iter()
+        .map(|id| ids.binary_search(id).unwrap_or(EMPTY))
+        .collect();
+    let mut held = vec![0; devices.len()];
+    for &device in old.iter().filter(|&&device| device != EMPTY) {
+        held[device] += 1;
     }
+    let tree = Topology::new(&devices, builder.partitions(), builder.replicas, &held);
+    if old.iter().all(|&device| device == EMPTY) {
+        return place_all(builder, &tree, &ids, now_hours, seed);
+    }
+    let resting = builder
+        .moved_at
+        .iter()
+        .map(|&hour| rests(hour, now_hours, builder.min_part_hours))
+        .collect();
+    let mut table = Table::new(&tree, builder.replicas, old, resting);
+    shift_all(&mut table, seed);
+    let mut moves = adopt(builder, &table, &ids, now_hours);
+    moves.left_over = (0..devices.len()).map(|device| table.surplus(device)).sum();
+    moves.left_strained = (0..table.partitions())
+        .filter(|&partition| table.strained(partition))
+        .count() as u64;
+    moves
+}
+
+fn place_all(builder: &mut Builder, tree: &Topology, ids: &[DeviceId], now_hours: u32, seed: u64) -> Moves {
+    let table = fresh::place(tree, builder.partitions(), builder.replicas, seed);
+    let count = table.len() as u64;
+    let first = builder.slots.is_empty();
+    builder.slots = table.into_iter().map(|device| ids[device]).collect();
+    // Nothing travels at the first placement, so no partition has to rest after it.
+    let hour = if first { NEVER } else { now_hours.max(NEVER + 1) };
+    builder.moved_at = vec![hour; builder.partitions() as usize];
+    if first {
+        Moves {
+            placed: count,
+            ..Moves::default()
+        }
+    } else {
+        Moves {
+            refilled: count,
+            ..Moves::default()
+        }
+    }
+}
+
+fn shift_all(table: &mut Table<'_>, seed: u64) {
+    let order = shuffled(table.partitions(), seed);
+    let mut budget = Budget(MAX_COMPARISONS);
+    shift::refill(table, &order, seed);
+    shift::spread(table, &order, seed, &mut budget);
+    shift::balance(table, &order, seed, &mut budget);
+    chain::settle(table, &mut budget);
+}
+
+/// A partition rests for `min_part_hours` after its last move, also when the clock was set back since.
+fn rests(moved_at: u32, now_hours: u32, min_part_hours: u32) -> bool {
+    moved_at != NEVER && now_hours.saturating_sub(moved_at) < min_part_hours
+}
+
+/// Writes the table into the builder and counts what changed.
+fn adopt(builder: &mut Builder, table: &Table<'_>, ids: &[DeviceId], now_hours: u32) -> Moves {
+    let mut moves = Moves::default();
+    let new: Vec<DeviceId> = table.slots.iter().map(|&device| ids[device]).collect();
+    let partitions = builder
+        .slots
+        .chunks_exact(builder.replicas)
+        .zip(new.chunks_exact(builder.replicas));
+    for ((before, after), moved_at) in partitions.zip(&mut builder.moved_at) {
+        let changed = before.iter().zip(after).filter(|(before, after)| before != after);
+        let (lost, moved): (Vec<_>, Vec<_>) = changed.partition(|(before, _)| **before == LOST);
+        moves.refilled += lost.len() as u64;
+        moves.moved += moved.len() as u64;
+        assert!(
+            moved.len() + usize::from(!lost.is_empty()) <= 1,
+            "at most one replica of a partition moves"
+        );
+        if !lost.is_empty() || !moved.is_empty() {
+            *moved_at = now_hours.max(NEVER + 1);
+        }
+    }
+    builder.slots = new;
+    moves
 }

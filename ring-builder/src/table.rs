@@ -1,0 +1,170 @@
+//! The table while it is being changed: who holds what, who wants more, and which copies may still move.
+
+use crate::topology::{DOMAIN_LEVELS, DomainIx, LEVELS, Topology};
+
+/// A slot without a device.
+pub(crate) const EMPTY: usize = usize::MAX;
+
+pub(crate) struct Table<'a> {
+    pub(crate) tree: &'a Topology,
+    pub(crate) replicas: usize,
+    /// Positions in the list of devices, or [`EMPTY`]: `replicas` for each partition.
+    pub(crate) slots: Vec<usize>,
+    pub(crate) held: Vec<u64>,
+    /// Devices that hold less than their quota.
+    pub(crate) wanting: usize,
+    /// Partitions that moved too short a time ago.
+    resting: Vec<bool>,
+    /// For each partition, a bit for each replica that this rebalance has placed.
+    touched: Vec<u32>,
+    /// Domains that should have a copy of every partition: level, domain, how many.
+    demanding: Vec<(usize, DomainIx, u32)>,
+}
+
+impl<'a> Table<'a> {
+    pub(crate) fn new(tree: &'a Topology, replicas: usize, slots: Vec<usize>, resting: Vec<bool>) -> Self {
+        let mut held = vec![0; tree.paths.len()];
+        for &device in slots.iter().filter(|&&device| device != EMPTY) {
+            held[device] += 1;
+        }
+        let wanting = (0..held.len())
+            .filter(|&device| held[device] < tree.quota(device))
+            .count();
+        let mut demanding: Vec<_> = tree
+            .paths
+            .iter()
+            .flat_map(|path| path[..DOMAIN_LEVELS].iter().enumerate())
+            .map(|(level, &domain)| (level, domain, tree.domains[domain].least))
+            .filter(|&(_, _, least)| least > 0)
+            .collect();
+        demanding.sort_unstable();
+        demanding.dedup();
+        let touched = vec![0; resting.len()];
+        Self {
+            tree,
+            replicas,
+            slots,
+            held,
+            wanting,
+            resting,
+            touched,
+            demanding,
+        }
+    }
+
+    pub(crate) fn partitions(&self) -> u32 {
+        u32::try_from(self.resting.len()).expect("at most 2^MAX_PART_POWER")
+    }
+
+    pub(crate) fn devices(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The slots of `partition`, as positions in [`Self::slots`].
+    pub(crate) fn slots_of(&self, partition: u32) -> std::ops::Range<usize> {
+        let start = partition as usize * self.replicas;
+        start..start + self.replicas
+    }
+
+    pub(crate) fn partition_of(&self, slot: usize) -> u32 {
+        u32::try_from(slot / self.replicas).expect("at most 2^MAX_PART_POWER")
+    }
+
+    /// How many partitions the device holds too many.
+    pub(crate) fn surplus(&self, device: usize) -> u64 {
+        self.held[device].saturating_sub(self.tree.quota(device))
+    }
+
+    /// How many partitions the device holds too few.
+    pub(crate) fn wants(&self, device: usize) -> u64 {
+        self.tree.quota(device).saturating_sub(self.held[device])
+    }
+
+    /// Whether the copy in `slot` may go elsewhere: one that was placed in this rebalance always may, for it travels
+    /// anyway. Otherwise only the first of its partition, and only when the partition is not resting.
+    pub(crate) fn may_move(&self, slot: usize) -> bool {
+        let partition = slot / self.replicas;
+        match self.touched[partition] {
+            0 => !self.resting[partition],
+            touched => touched & (1 << (slot % self.replicas)) != 0,
+        }
+    }
+
+    pub(crate) fn holds(&self, partition: u32, device: usize) -> bool {
+        self.slots[self.slots_of(partition)].contains(&device)
+    }
+
+    fn copies(&self, partition: u32, level: usize, domain: DomainIx) -> u32 {
+        let here = |&&device: &&usize| device != EMPTY && self.tree.paths[device][level] == domain;
+        let copies = self.slots[self.slots_of(partition)].iter().filter(here).count();
+        u32::try_from(copies).expect("at most MAX_REPLICAS")
+    }
+
+    /// By how much the partition's spread becomes worse (positive) or better (negative) when the copy in `slot` goes
+    /// to `to`: domains left with too many or too few copies, counted over all levels.
+    pub(crate) fn cost(&self, slot: usize, to: usize) -> i32 {
+        let partition = self.partition_of(slot);
+        let from = self.slots[slot];
+        let mut cost = 0;
+        for level in 0..DOMAIN_LEVELS {
+            let into = self.tree.paths[to][level];
+            let out_of = (from != EMPTY).then(|| self.tree.paths[from][level]);
+            if out_of == Some(into) {
+                continue;
+            }
+            let copies = self.copies(partition, level, into);
+            cost += i32::from(copies >= self.tree.domains[into].most);
+            cost -= i32::from(copies < self.tree.domains[into].least);
+            if let Some(out_of) = out_of {
+                let copies = self.copies(partition, level, out_of);
+                cost += i32::from(copies <= self.tree.domains[out_of].least);
+                cost -= i32::from(copies > self.tree.domains[out_of].most);
+            }
+        }
+        cost
+    }
+
+    /// Whether a domain lacks a copy of the partition that it should have.
+    pub(crate) fn lacks(&self, partition: u32) -> bool {
+        self.demanding
+            .iter()
+            .any(|&(level, domain, least)| self.copies(partition, level, domain) < least)
+    }
+
+    /// Whether the partition's copies are not spread as the weights allow.
+    pub(crate) fn strained(&self, partition: u32) -> bool {
+        let crowded = |&device: &usize| {
+            device != EMPTY
+                && (0..DOMAIN_LEVELS).any(|level| {
+                    let domain = self.tree.paths[device][level];
+                    self.copies(partition, level, domain) > self.tree.domains[domain].most
+                })
+        };
+        self.slots[self.slots_of(partition)].iter().any(crowded) || self.lacks(partition)
+    }
+
+    /// Puts the copy in `slot` onto `to`.
+    pub(crate) fn put(&mut self, slot: usize, to: usize) {
+        debug_assert!(
+            self.may_move(slot) || self.slots[slot] == EMPTY,
+            "no second copy of a partition moves"
+        );
+        debug_assert!(
+            !self.holds(self.partition_of(slot), to),
+            "copies of a partition are on different devices"
+        );
+        let from = std::mem::replace(&mut self.slots[slot], to);
+        if from != EMPTY {
+            self.held[from] -= 1;
+            self.wanting += usize::from(self.wants(from) == 1);
+        }
+        self.wanting -= usize::from(self.wants(to) == 1);
+        self.held[to] += 1;
+        self.touched[slot / self.replicas] |= 1 << (slot % self.replicas);
+    }
+
+    /// Whether the device may receive copies at all.
+    pub(crate) fn active(&self, device: usize) -> bool {
+        self.tree.domains[self.tree.paths[device][LEVELS - 1]].ideal > 0.0
+    }
+}
