@@ -4,6 +4,8 @@
 //! The two planes are traits, so that a process that is a storage node itself answers from its own disks without a
 //! socket, and tests bring their own.
 
+mod placement;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use metadata::reply::Reply;
 use ring::Ring;
 
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice};
+
+pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
 
 /// Why a plane could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,12 +4,36 @@
 //! Services implement [`Service`]; whoever wants something of another node holds a [`Caller`]. Tests and simulation
 //! bring callers of their own.
 
+mod address_book;
+mod credentials;
+mod frame;
+mod handshake;
+mod server;
+mod session;
+mod socket;
+mod tcp_caller;
+#[cfg(test)]
+mod tests;
+mod tls;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata::ids::NodeId;
+
+pub use address_book::{AddressBook, NodeAddress};
+pub use credentials::{CredentialError, Credentials, Role, SECRET_BYTES_MIN, Secret};
+pub(crate) use credentials::same;
+pub use handshake::WIRE_VERSION;
+pub(crate) use server::listen;
+pub use server::{BoundWire, ListenError, WireServer};
+pub(crate) use socket::{Socket, tune};
+pub use tcp_caller::TcpCaller;
+pub(crate) use tcp_caller::connect;
+pub use tls::Tls;
+pub(crate) use tls::PeerCertificate;
 
 /// The largest body of one call or answer in bytes: a packed Raft entry (1 MiB) several times over.
 pub const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -22,6 +46,12 @@ pub enum Channel {
     Raft = 1,
     /// Commands and queries of proxies, and everything else.
     Metadata = 2,
+}
+
+impl Channel {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        [Self::Raft, Self::Metadata].into_iter().find(|channel| *channel as u8 == number)
+    }
 }
 
 /// What is called; the number is the wire name. New kinds get new numbers; a peer that does not know one says so.
@@ -48,11 +78,32 @@ pub enum CallKind {
     Admin = 20,
 }
 
+impl CallKind {
+    /// Every kind this release knows.
+    pub const ALL: [Self; 9] = [
+        Self::RaftAppend,
+        Self::RaftVote,
+        Self::RaftSnapshot,
+        Self::RaftReadIndex,
+        Self::Propose,
+        Self::Query,
+        Self::WatchSystem,
+        Self::NodeStatus,
+        Self::Admin,
+    ];
+
+    pub(crate) fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u16 == number)
+    }
+}
+
 /// Who calls: authenticated by the connection's handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The node id it proved, when it is a storage node; proxies have none.
     pub node: Option<NodeId>,
+    /// A number the calling process drew when it started; tells its connections from those of other processes.
+    pub process: u64,
 }
 
 /// Why a call has no answer.
