@@ -2,8 +2,7 @@
 //!
 //! A device with a surplus and a device that wants more may share no partition that could go from one to the other
 //! without two copies coming too close. A shortest chain of moves over other devices, each of another partition,
-//! always keeps the spread. It costs more moves than it places, so it is taken only for devices that are out of
-//! tolerance.
+//! keeps the spread. Every link but one is a detour, so chains are only for devices that are out of tolerance.
 
 use std::collections::VecDeque;
 
@@ -67,7 +66,8 @@ fn shortest(
     let mut queue: VecDeque<usize> = sources.iter().copied().collect();
     while let Some(from) = queue.pop_front() {
         let path = path_to(table, &reached_by, from);
-        if path.len() >= MAX_LINKS {
+        // With this device's own link the chain has one link more, and all but one are detours.
+        if path.len() >= MAX_LINKS || path.len() as u64 > u64::try_from(table.detours).unwrap_or(0) {
             return None;
         }
         for &slot in copies_on[from].iter().filter(|&&slot| table.may_move(slot)) {

@@ -26,7 +26,7 @@ pub(crate) fn place(tree: &Topology, partitions: u32, replicas: usize, seed: u64
     let mut table = vec![Vec::with_capacity(replicas); partitions as usize];
     hand_down(tree, ROOT, rows, seed, &mut table);
     for (partition, copies) in table.iter_mut().enumerate() {
-        debug_assert_eq!(copies.len(), replicas, "every partition got all its copies");
+        assert_eq!(copies.len(), replicas, "every partition got all its copies");
         // Position 0 is read first: it must not always be the same region.
         let salt = mix(partition as u64);
         copies.sort_by_key(|&device: &usize| mix(salt ^ device as u64));
@@ -38,7 +38,7 @@ fn hand_down(tree: &Topology, domain: DomainIx, rows: Vec<Row>, seed: u64, table
     let domain_of = &tree.domains[domain];
     if let Some(device) = domain_of.device {
         for row in rows {
-            debug_assert_eq!(row.copies, 1, "a device holds a partition once");
+            assert_eq!(row.copies, 1, "a device holds a partition once");
             table[row.partition as usize].push(device);
         }
         return;
@@ -115,7 +115,7 @@ impl Choice {
         }
         self.thin_out_ring();
         let mut chosen = self.forced.clone();
-        debug_assert!(
+        assert!(
             chosen.len() <= count,
             "no more children are forced than the row has copies"
         );
@@ -124,7 +124,7 @@ impl Choice {
             let wanted = count - chosen.len();
             chosen.extend(self.candidates.order(partition).filter(free).take(wanted));
         }
-        debug_assert_eq!(chosen.len(), count, "enough children are left for the row");
+        assert_eq!(chosen.len(), count, "enough children are left for the row");
         for &at in &chosen {
             self.need[at] -= 1;
             self.open -= usize::from(self.need[at] == 0);

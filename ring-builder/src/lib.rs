@@ -3,8 +3,10 @@
 //! Knows: devices, failure domains, weights, partitions. Must not know: HTTP, disks, objects.
 
 mod builder;
+mod builder_file;
 mod candidates;
 mod chain;
+pub mod command;
 mod device;
 mod envelope;
 mod error;
@@ -13,6 +15,7 @@ mod handoff;
 pub mod limits;
 mod mix;
 mod rebalance;
+mod report;
 mod ring;
 mod ring_file;
 mod shift;
@@ -26,4 +29,5 @@ pub use builder::Builder;
 pub use device::{Device, DeviceId, PartitionId};
 pub use error::RingError;
 pub use rebalance::Moves;
+pub use report::{DeviceLoad, Report, Together};
 pub use ring::Ring;

@@ -81,9 +81,28 @@ fn shift_all(table: &mut Table<'_>, seed: u64) {
     let order = shuffled(table.partitions(), seed);
     let mut budget = Budget(MAX_COMPARISONS);
     shift::refill(table, &order, seed);
+    let surplus: u64 = (0..table.devices()).map(|device| table.surplus(device)).sum();
+    shift::spread(table, &order, seed, &mut budget);
+    table.detours = detours(surplus);
     shift::spread(table, &order, seed, &mut budget);
     shift::balance(table, &order, seed, &mut budget);
     chain::settle(table, &mut budget);
+    if table.moved == 0 {
+        // Only detours lead on from here.
+        table.detours = detours(table.slots.len() as u64).max(FEWEST_DETOURS);
+        shift::spread(table, &order, seed, &mut budget);
+        shift::balance(table, &order, seed, &mut budget);
+        chain::settle(table, &mut budget);
+    }
+}
+
+/// Detours when there is no other move, whatever the size of the ring.
+const FEWEST_DETOURS: i64 = 8;
+
+/// A rebalance may move a tenth more than the surplus, so that an added device moves at most 1.1 times its share. The
+/// share may be one less than the surplus, which is rounded: a tenth of that, and that one, are taken off.
+fn detours(surplus: u64) -> i64 {
+    i64::try_from(surplus.saturating_sub(11) / 10).unwrap_or(i64::MAX)
 }
 
 /// A partition rests for `min_part_hours` after its last move, also when the clock was set back since.

@@ -10,6 +10,7 @@
 //!   2 x replicas x partitions: for each partition, for each replica, the device's position in the list above
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceId};
@@ -39,7 +40,7 @@ impl Ring {
         body.extend_from_slice(&version.to_le_bytes());
         body.push(*part_power);
         body.push(u8::try_from(*replicas).expect("at most MAX_REPLICAS"));
-        put_devices(&mut body, devices);
+        put_devices(&mut body, devices.len(), devices.iter());
         put_slots(&mut body, devices, slots);
         RING.seal(&body)
     }
@@ -54,7 +55,7 @@ impl Ring {
         let version = body.u64()?;
         let (part_power, replicas) = read_size(&mut body)?;
         let devices = read_devices(&mut body)?;
-        let slots = read_slots(&mut body, &devices, part_power, replicas)?;
+        let slots = read_slots(&mut body, &devices, (part_power, replicas), None)?;
         body.finish()?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -68,21 +69,23 @@ impl Ring {
     }
 }
 
-pub(crate) fn put_devices(body: &mut Vec<u8>, devices: &[Device]) {
-    let count = u16::try_from(devices.len()).expect("at most MAX_DEVICES");
+pub(crate) fn put_devices<'a>(body: &mut Vec<u8>, count: usize, devices: impl Iterator<Item = &'a Device>) {
+    let count = u16::try_from(count).expect("at most MAX_DEVICES");
     body.extend_from_slice(&count.to_le_bytes());
     for device in devices {
         put_device(body, device);
     }
 }
 
+/// Entry of the table of a builder file for a replica whose device was removed. A ring file has none.
+const NO_DEVICE: u16 = u16::MAX;
+
 /// Writes each slot as the device's position in `devices`, which are sorted by id.
 pub(crate) fn put_slots(body: &mut Vec<u8>, devices: &[Device], slots: &[DeviceId]) {
     for id in slots {
-        let at = devices
-            .binary_search_by_key(id, |device| device.id)
-            .expect("slots name devices of the ring");
-        body.extend_from_slice(&u16::try_from(at).expect("at most MAX_DEVICES").to_le_bytes());
+        let at = devices.binary_search_by_key(id, |device| device.id);
+        let at = at.map_or(NO_DEVICE, |at| u16::try_from(at).expect("at most MAX_DEVICES"));
+        body.extend_from_slice(&at.to_le_bytes());
     }
 }
 
@@ -102,37 +105,52 @@ pub(crate) fn read_size(body: &mut Reader<'_>) -> Result<(u8, usize), RingError>
 pub(crate) fn read_devices(body: &mut Reader<'_>) -> Result<Vec<Device>, RingError> {
     let count = body.u16()?;
     let mut devices: Vec<Device> = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut nodes = BTreeMap::new();
     for _ in 0..count {
         let device = body.device()?;
         if devices.last().is_some_and(|last| last.id >= device.id) {
             return Err(body.kind.damaged("its devices are not sorted by id"));
+        }
+        if !names.insert((device.node, device.name.clone())) {
+            return Err(body.kind.damaged("it lists a device twice"));
+        }
+        let place = (device.region, device.zone, device.address.clone());
+        if *nodes.entry(device.node).or_insert_with(|| place.clone()) != place {
+            return Err(body.kind.damaged("a node in it stands in two places"));
         }
         devices.push(device);
     }
     Ok(devices)
 }
 
-/// The table: every entry names a device, and no partition names one twice.
+/// The table: every entry names a device (or is `lost`, when that is allowed), and no partition names one twice.
 pub(crate) fn read_slots(
     body: &mut Reader<'_>,
     devices: &[Device],
-    part_power: u8,
-    replicas: usize,
+    (part_power, replicas): (u8, usize),
+    lost: Option<DeviceId>,
 ) -> Result<Vec<DeviceId>, RingError> {
     let kind = body.kind;
     let bytes = body.take((replicas << part_power) * 2)?;
     let mut slots = Vec::with_capacity(replicas << part_power);
     for pair in bytes.as_chunks::<2>().0 {
-        let device = devices.get(usize::from(u16::from_le_bytes(*pair)));
-        slots.push(
-            device
-                .ok_or_else(|| kind.damaged("its table names a device that it does not list"))?
-                .id,
-        );
+        let at = u16::from_le_bytes(*pair);
+        let device = devices
+            .get(usize::from(at))
+            .map(|device| device.id)
+            .or(lost.filter(|_| at == NO_DEVICE));
+        slots.push(device.ok_or_else(|| kind.damaged("its table names a device that it does not list"))?);
     }
-    let repeats = |copies: &[DeviceId]| (1..copies.len()).any(|at| copies[..at].contains(&copies[at]));
-    if slots.chunks_exact(replicas).any(repeats) {
+    let twice = |copies: &[DeviceId], at: usize| copies[..at].contains(&copies[at]) && Some(copies[at]) != lost;
+    if slots
+        .chunks_exact(replicas)
+        .any(|copies| (1..replicas).any(|at| twice(copies, at)))
+    {
         return Err(kind.damaged("a partition has two copies on one device"));
     }
     Ok(slots)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! Copies find a place one by one: those of removed devices, those that stand too close, those of devices that hold
 //! too much. Each step takes the partition's candidates in their order and the first that fits.
 
+use std::cmp::Reverse;
+
 use crate::candidates::Candidates;
 use crate::mix::mix;
 use crate::table::{EMPTY, Table};
@@ -85,7 +87,7 @@ fn best_of_all(table: &Table<'_>, slot: usize) -> usize {
         .expect("there are at least as many active devices as replicas")
 }
 
-/// Moves one copy of every partition whose spread can be made better by that.
+/// Moves one copy of every partition whose spread can be made better by that, as far as the table's detours allow.
 pub(crate) fn spread(table: &mut Table<'_>, order: &[u32], seed: u64, budget: &mut Budget) {
     let mut wanting = Wanting::new(table, seed);
     for &partition in order {
@@ -94,22 +96,16 @@ pub(crate) fn spread(table: &mut Table<'_>, order: &[u32], seed: u64, budget: &m
         }
         let asked = wanting
             .order(table, partition)
-            .find_map(|to| best_slot(table, partition, to, -1));
+            .find_map(|to| best_slot(table, partition, to));
         let better = asked.or_else(|| {
             if !budget.spend(table.devices() * table.replicas) {
                 return None;
             }
             let others = (0..table.devices()).filter(|&to| table.active(to) && !table.holds(partition, to));
             let ranked = others.filter_map(|to| {
-                let (slot, to) = best_slot(table, partition, to, -1)?;
-                Some((
-                    (
-                        table.cost(slot, to),
-                        table.wants(to) == 0,
-                        mix(slot as u64 ^ mix(to as u64)),
-                    ),
-                    (slot, to),
-                ))
+                let (slot, to) = best_slot(table, partition, to)?;
+                let chance = mix(slot as u64 ^ mix(to as u64));
+                Some(((table.cost(slot, to), table.detour(slot, to), chance), (slot, to)))
             });
             ranked.min().map(|(_, step)| step)
         });
@@ -120,21 +116,17 @@ pub(crate) fn spread(table: &mut Table<'_>, order: &[u32], seed: u64, budget: &m
     }
 }
 
-/// The slot of `partition` that should go to `to`: the spread comes first, then the device with the largest surplus.
-/// None when every choice costs more than `most`.
-fn best_slot(table: &Table<'_>, partition: u32, to: usize, most: i32) -> Option<(usize, usize)> {
-    let movable = table.slots_of(partition).filter(|&slot| table.may_move(slot));
+/// The slot of `partition` that should go to `to` to make the spread better, with the fewest detours, then from the
+/// largest surplus. None when no choice makes it better.
+fn best_slot(table: &Table<'_>, partition: u32, to: usize) -> Option<(usize, usize)> {
+    let movable = table
+        .slots_of(partition)
+        .filter(|&slot| table.may_move(slot) && table.affordable(slot, to));
     let ranked = movable.map(|slot| {
-        (
-            table.cost(slot, to),
-            std::cmp::Reverse(table.surplus(table.slots[slot])),
-            slot,
-        )
+        let surplus = table.surplus(table.slots[slot]);
+        (table.cost(slot, to), table.detour(slot, to), Reverse(surplus), slot)
     });
-    ranked
-        .filter(|&(cost, ..)| cost <= most)
-        .min()
-        .map(|(.., slot)| (slot, to))
+    ranked.filter(|&(cost, ..)| cost < 0).min().map(|(.., slot)| (slot, to))
 }
 
 /// Moves copies from devices that hold too much to devices that want more.
@@ -179,6 +171,6 @@ pub(crate) fn balance(table: &mut Table<'_>, order: &[u32], seed: u64, budget: &
 fn heavy_slots(table: &Table<'_>, partition: u32) -> Vec<usize> {
     let heavy = |&slot: &usize| table.surplus(table.slots[slot]) > 0 && table.may_move(slot);
     let mut slots: Vec<usize> = table.slots_of(partition).filter(heavy).collect();
-    slots.sort_by_key(|&slot| std::cmp::Reverse(table.surplus(table.slots[slot])));
+    slots.sort_by_key(|&slot| Reverse(table.surplus(table.slots[slot])));
     slots
 }

@@ -17,6 +17,10 @@ pub(crate) struct Table<'a> {
     resting: Vec<bool>,
     /// For each partition, a bit for each replica that this rebalance has placed.
     touched: Vec<u32>,
+    /// Moves that may still be made beyond those that take from a surplus and give to a device that wants more.
+    pub(crate) detours: i64,
+    /// Copies moved so far, those of removed devices not counted.
+    pub(crate) moved: u64,
     /// Domains that should have a copy of every partition: level, domain, how many.
     demanding: Vec<(usize, DomainIx, u32)>,
 }
@@ -48,6 +52,8 @@ impl<'a> Table<'a> {
             wanting,
             resting,
             touched,
+            detours: 0,
+            moved: 0,
             demanding,
         }
     }
@@ -143,16 +149,33 @@ impl<'a> Table<'a> {
         self.slots[self.slots_of(partition)].iter().any(crowded) || self.lacks(partition)
     }
 
+    /// What moving the copy in `slot` to `to` takes from [`Self::detours`]. Nothing when it takes one from a surplus
+    /// and gives it to a device that wants more; otherwise as many moves as it makes necessary beyond that.
+    pub(crate) fn detour(&self, slot: usize, to: usize) -> i64 {
+        let from = self.slots[slot];
+        if from == EMPTY {
+            return 0;
+        }
+        let travels = i64::from(self.touched[slot / self.replicas] == 0);
+        travels - i64::from(self.surplus(from) > 0) + i64::from(self.wants(to) == 0)
+    }
+
+    pub(crate) fn affordable(&self, slot: usize, to: usize) -> bool {
+        self.detour(slot, to) <= self.detours.max(0)
+    }
+
     /// Puts the copy in `slot` onto `to`.
     pub(crate) fn put(&mut self, slot: usize, to: usize) {
-        debug_assert!(
+        assert!(
             self.may_move(slot) || self.slots[slot] == EMPTY,
             "no second copy of a partition moves"
         );
-        debug_assert!(
+        assert!(
             !self.holds(self.partition_of(slot), to),
             "copies of a partition are on different devices"
         );
+        self.detours -= self.detour(slot, to);
+        self.moved += u64::from(self.slots[slot] != EMPTY && self.touched[slot / self.replicas] == 0);
         let from = std::mem::replace(&mut self.slots[slot], to);
         if from != EMPTY {
             self.held[from] -= 1;

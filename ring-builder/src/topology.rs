@@ -158,7 +158,7 @@ impl Topology {
                 given -= 1;
             }
         }
-        debug_assert!(
+        assert!(
             children.is_empty() || given == quota,
             "the children's shares make up the parent's"
         );
