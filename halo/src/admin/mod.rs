@@ -1,0 +1,2 @@
+//! `halo admin`: a client of the admin API, nothing private.
+pub mod client;

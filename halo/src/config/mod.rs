@@ -1,0 +1,288 @@
+//! Configuration of one process: TOML and environment, parsed once, typed; each part is handed only its own section.
+//!
+//! ```toml
+//! version = 1
+//! roles = ["storage", "proxy"]
+//! [cluster]   # the same on every machine
+//! [storage]   # with role "storage": this machine's node id, devices, addresses
+//! [proxy]     # with role "proxy": the S3 edge
+//! [admin]     # every process: health, metrics, administration
+//! [log]
+//! ```
+//! Knows: names, types and defaults of settings. Must not know: what a part does with them.
+//! `docs/configuration.md` lists every key.
+
+pub mod load;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the file format this release reads and writes.
+pub const CONFIG_VERSION: u32 = 1;
+/// How many key shards a cluster gets at its birth unless told otherwise (DESIGN §3.1).
+pub const KEY_SHARDS_DEFAULT: u64 = 8;
+/// The most key shards that may be asked for.
+pub const KEY_SHARDS_MAX: u64 = 256;
+/// The memory budget of a process unless told otherwise, in bytes (MEM-1).
+pub const MEMORY_BYTES_DEFAULT: u64 = 384 * 1024 * 1024;
+
+/// How long a deleted blob stays readable unless told otherwise, in seconds.
+pub const RECLAIM_DELAY_S_DEFAULT: u64 = 3600;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Devices and shards of one machine.
+    Storage,
+    /// The S3 edge.
+    Proxy,
+}
+
+impl Role {
+    /// The name used in files and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// Everything one process is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Config {
+    /// Format of the file: [`CONFIG_VERSION`].
+    pub version: u32,
+    /// What this process does.
+    pub roles: BTreeSet<Role>,
+    /// The cluster it belongs to.
+    pub cluster: ClusterSection,
+    /// For role `storage`.
+    #[serde(default)]
+    pub storage: Option<StorageSection>,
+    /// For role `proxy`.
+    #[serde(default)]
+    pub proxy: Option<ProxySection>,
+    /// Health, metrics and administration.
+    pub admin: AdminSection,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogSection,
+}
+
+/// The same on every machine of a cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClusterSection {
+    /// 32 hex digits, drawn once; devices and stores carry it.
+    pub id: String,
+    /// File with the secret all processes of the cluster share.
+    pub secret_file: PathBuf,
+    /// File with the key under which S3 secret keys are encrypted at rest.
+    pub at_rest_key_file: PathBuf,
+    /// How many key shards the cluster has; fixed at its creation.
+    #[serde(default = "default_key_shards")]
+    pub key_shards: u64,
+    /// The ring file the cluster starts with.
+    pub ring_file: PathBuf,
+    /// The storage nodes the cluster starts with.
+    pub nodes: Vec<NodeAddress>,
+    /// Certificates for the traffic between processes; needed as soon as an address is not loopback (SEC-1).
+    #[serde(default)]
+    pub tls: Option<PeerTlsSection>,
+}
+
+/// The cluster's own CA, and what this process proves itself with; all PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerTlsSection {
+    /// The cluster's CA.
+    pub ca_file: PathBuf,
+    /// This process's certificate chain, for `node-ID.halo.internal` or `proxy.halo.internal`.
+    pub certificate_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+/// Where a storage node is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddress {
+    /// Given once, never reused.
+    pub id: u64,
+    /// Raft and metadata calls, `host:port`.
+    pub wire: String,
+    /// Blob bodies, `host:port`.
+    pub blobs: String,
+}
+
+/// One machine's devices and shards.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StorageSection {
+    /// Which of `cluster.nodes` this process is.
+    pub node: u64,
+    /// Folder of the shards' RocksDB.
+    pub metadata_dir: PathBuf,
+    /// The disks.
+    pub devices: Vec<DeviceSection>,
+    /// Where Raft and metadata calls are taken, if not at the node's address in `cluster.nodes`.
+    #[serde(default)]
+    pub listen_wire: Option<SocketAddr>,
+    /// Where blob bodies are taken, if not at the node's address in `cluster.nodes`.
+    #[serde(default)]
+    pub listen_blobs: Option<SocketAddr>,
+    /// How long a deleted blob stays readable for slow readers, in seconds.
+    #[serde(default = "default_reclaim_delay_s")]
+    pub reclaim_delay_s: u64,
+    /// Deliberate faults, for measurements only.
+    #[serde(default)]
+    pub faults: FaultSection,
+}
+
+/// One disk: a folder on a file system of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSection {
+    /// Its number in the ring.
+    pub id: u32,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+/// Deliberate faults, for measurements only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultSection {
+    /// Every sync of a device or of the log takes this much longer, in milliseconds.
+    #[serde(default)]
+    pub sync_delay_ms: u64,
+}
+
+/// The S3 edge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProxySection {
+    /// Where S3 is served.
+    pub listen: Vec<SocketAddr>,
+    /// The region clients sign for.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// Domains under which a bucket may be the first label of the host name (virtual-hosted style).
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// Whether signature version 2 is accepted.
+    #[serde(default)]
+    pub sigv2: bool,
+    /// Memory for bodies in flight, in bytes (MEM-1).
+    #[serde(default = "default_memory_bytes")]
+    pub memory_bytes: u64,
+    /// HTTPS; plain HTTP without it.
+    #[serde(default)]
+    pub tls: Option<TlsSection>,
+}
+
+/// A certificate and its key, both PEM; read again on SIGHUP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsSection {
+    /// The certificate chain.
+    pub certificate_file: PathBuf,
+    /// The private key.
+    pub key_file: PathBuf,
+}
+
+/// Health, metrics and administration of one process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AdminSection {
+    /// A loopback address: the token travels unencrypted.
+    pub listen: SocketAddr,
+    /// File with the bearer token.
+    pub token_file: PathBuf,
+}
+
+/// Logging, to standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSection {
+    /// Text for people, JSON for collectors.
+    #[serde(default)]
+    pub format: LogFormat,
+    /// What is logged, in the syntax of tracing's `EnvFilter`.
+    #[serde(default = "default_log_filter")]
+    pub filter: String,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            filter: default_log_filter(),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// One line of text an event.
+    #[default]
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+impl Config {
+    /// Whether the process has a role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Makes every relative path absolute, seen from `base` (the folder of the file).
+    pub fn resolve_paths(&mut self, base: &Path) {
+        let resolve = |path: &mut PathBuf| *path = base.join(&*path);
+        let cluster = &mut self.cluster;
+        [
+            &mut cluster.secret_file,
+            &mut cluster.at_rest_key_file,
+            &mut cluster.ring_file,
+            &mut self.admin.token_file,
+        ]
+        .into_iter()
+        .for_each(resolve);
+        if let Some(tls) = &mut cluster.tls {
+            [&mut tls.ca_file, &mut tls.certificate_file, &mut tls.key_file]
+                .into_iter()
+                .for_each(resolve);
+        }
+        if let Some(storage) = &mut self.storage {
+            resolve(&mut storage.metadata_dir);
+            storage.devices.iter_mut().for_each(|device| resolve(&mut device.path));
+        }
+        if let Some(tls) = self.proxy.as_mut().and_then(|proxy| proxy.tls.as_mut()) {
+            resolve(&mut tls.certificate_file);
+            resolve(&mut tls.key_file);
+        }
+    }
+}
+
+fn default_key_shards() -> u64 {
+    KEY_SHARDS_DEFAULT
+}
+
+fn default_reclaim_delay_s() -> u64 {
+    RECLAIM_DELAY_S_DEFAULT
+}
+
+pub(crate) fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+fn default_memory_bytes() -> u64 {
+    MEMORY_BYTES_DEFAULT
+}
+
+fn default_log_filter() -> String {
+    "info".to_owned()
+}
+
+#[cfg(test)]
+mod tests;

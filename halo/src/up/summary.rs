@@ -1,0 +1,100 @@
+//! The one JSON object that scripts get from `halo up --json`.
+
+use serde::Serialize;
+
+use super::create::Credentials;
+use super::folder::Folder;
+use super::plan::ClusterFile;
+use super::processes::Processes;
+
+/// Everything a script needs to use the cluster.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The S3 service.
+    pub s3: S3Service,
+    /// The admin API.
+    pub admin: AdminService,
+    /// The running processes.
+    pub processes: Vec<RunningProcess>,
+}
+
+/// The S3 service.
+#[derive(Clone, Debug, Serialize)]
+pub struct S3Service {
+    /// The first endpoint.
+    pub endpoint: String,
+    /// All endpoints.
+    pub endpoints: Vec<String>,
+    /// The region to sign for.
+    pub region: String,
+    /// The access key.
+    pub access_key: String,
+    /// The secret key.
+    pub secret_key: String,
+    /// The certificate to trust, with `--tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+}
+
+/// The admin API.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdminService {
+    /// The first endpoint.
+    pub endpoint: String,
+    /// All endpoints, one for each process.
+    pub endpoints: Vec<String>,
+    /// The bearer token.
+    pub token: String,
+}
+
+/// One running process.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunningProcess {
+    /// `storage`, `proxy` or `storage+proxy`.
+    pub role: String,
+    /// The node id; null for a process without storage.
+    pub node: Option<u64>,
+    /// The process id.
+    pub pid: i32,
+    /// Its folder.
+    pub data: String,
+}
+
+impl Summary {
+    /// Puts it together from what was planned and what runs.
+    #[must_use]
+    pub fn of(
+        folder: &Folder,
+        plan: &ClusterFile,
+        credentials: &Credentials,
+        token: &crate::secret::Secret,
+        record: &Processes,
+    ) -> Self {
+        let endpoints = plan.s3_endpoints();
+        let admin = plan.admin_endpoints();
+        let running = plan.processes.iter().filter_map(|process| {
+            Some(RunningProcess {
+                role: process.role_name().to_owned(),
+                node: process.node,
+                pid: record.running(&process.name)?.pid,
+                data: folder.process(&process.name).display().to_string(),
+            })
+        });
+        Self {
+            s3: S3Service {
+                endpoint: endpoints.first().cloned().unwrap_or_default(),
+                endpoints,
+                region: plan.region.clone(),
+                access_key: credentials.access_key.clone(),
+                secret_key: credentials.secret_key.clone(),
+                ca_file: plan.tls.then(|| folder.certificate().display().to_string()),
+            },
+            admin: AdminService {
+                endpoint: admin.first().cloned().unwrap_or_default(),
+                endpoints: admin,
+                token: token.reveal().to_owned(),
+            },
+            processes: running.collect(),
+        }
+    }
+}
