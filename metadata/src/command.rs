@@ -5,6 +5,8 @@
 //! ```
 //! A new kind of command goes at the end of [`Command`], because postcard numbers variants, and is proposed only after
 //! all members of the shard report support (DESIGN §3.6).
+// The fields of a command are named like the model types they carry; a doc line each would repeat the name.
+#![allow(missing_docs)]
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -104,10 +106,21 @@ pub struct CompletedPart {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Makes `object` the newest version of the key.
-    PutObject { bucket: BucketId, key: Key, condition: Condition, object: NewObject },
+    PutObject {
+        bucket: BucketId,
+        key: Key,
+        condition: Condition,
+        object: NewObject,
+    },
     /// Deletes a key's latest version (or adds a marker, by the bucket's versioning), or one version by id.
     /// The condition is checked against the latest version, or against the named one.
-    DeleteObject { bucket: BucketId, key: Key, version: VersionSelector, condition: Condition, owner: ProjectId },
+    DeleteObject {
+        bucket: BucketId,
+        key: Key,
+        version: VersionSelector,
+        condition: Condition,
+        owner: ProjectId,
+    },
     /// Copies inside this shard without moving bytes: blobs are shared, inline bytes duplicated.
     /// `source_condition` is checked against the source version in the same step.
     CopyObject {
@@ -122,9 +135,19 @@ pub enum Command {
         owner: ProjectId,
     },
     /// Replaces the tags of one version.
-    SetTags { bucket: BucketId, key: Key, version: VersionSelector, tags: Attributes },
+    SetTags {
+        bucket: BucketId,
+        key: Key,
+        version: VersionSelector,
+        tags: Attributes,
+    },
     /// Replaces the user metadata and standard headers of the latest version, without a new version (Swift POST).
-    SetMetadata { bucket: BucketId, key: Key, attributes: Attributes, user: Attributes },
+    SetMetadata {
+        bucket: BucketId,
+        key: Key,
+        attributes: Attributes,
+        user: Attributes,
+    },
     /// Begins a multipart upload.
     CreateUpload {
         bucket: BucketId,
@@ -160,11 +183,19 @@ pub enum Command {
         owner: ProjectId,
     },
     /// Ends an upload; its parts go to reclaim.
-    AbortUpload { bucket: BucketId, key: Key, upload: MultipartId },
+    AbortUpload {
+        bucket: BucketId,
+        key: Key,
+        upload: MultipartId,
+    },
     /// Sets the versioning state. `Off` is refused once versioning was on.
     SetVersioning { bucket: BucketId, versioning: Versioning },
     /// Sets or removes one of the bucket's documents.
-    SetDocument { bucket: BucketId, name: String, document: Option<Bytes> },
+    SetDocument {
+        bucket: BucketId,
+        name: String,
+        document: Option<Bytes>,
+    },
     /// Seals the bucket if it holds no version, marker or open upload.
     SealBucket { bucket: BucketId },
     /// Undoes a seal (the deletion was given up).
@@ -172,7 +203,12 @@ pub enum Command {
     /// Declares that these streams will never be committed; those with references are left alone (DUR-3).
     Condemn { writes: Vec<WriteId> },
     /// Notes chunks that were found to lack copies.
-    MarkShort { write: WriteId, first: u32, count: u32, devices: Vec<DeviceId> },
+    MarkShort {
+        write: WriteId,
+        first: u32,
+        count: u32,
+        devices: Vec<DeviceId>,
+    },
     /// Notes that chunks have all their copies again, on these devices.
     ClearShort { write: WriteId, first: u32, count: u32 },
     /// Drops reclaim entries whose blobs were removed from every device.
@@ -182,7 +218,12 @@ pub enum Command {
 
     /// Takes a name in a project and, when `global`, the global S3 name, and picks the key shard with the fewest
     /// buckets among `1..=key_shards`.
-    CreateBucket { project: ProjectId, name: String, global: bool, key_shards: u64 },
+    CreateBucket {
+        project: ProjectId,
+        name: String,
+        global: bool,
+        key_shards: u64,
+    },
     /// First step of a deletion: no new requests see the bucket.
     BeginDeleteBucket { id: BucketId },
     /// The key shard would not seal: the bucket is active again.
@@ -190,9 +231,18 @@ pub enum Command {
     /// The key shard sealed: the names are free.
     FinishDeleteBucket { id: BucketId },
     /// Writes a record if it stands as `expect` says.
-    PutRecord { table: String, key: String, expect: RecordCondition, value: Bytes },
+    PutRecord {
+        table: String,
+        key: String,
+        expect: RecordCondition,
+        value: Bytes,
+    },
     /// Removes a record if it stands as `expect` says.
-    DeleteRecord { table: String, key: String, expect: RecordCondition },
+    DeleteRecord {
+        table: String,
+        key: String,
+        expect: RecordCondition,
+    },
 }
 
 /// A stream waiting for its blobs to be removed: since when, and its name.
@@ -230,4 +280,3 @@ impl Command {
         )
     }
 }
-

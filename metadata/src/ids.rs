@@ -96,10 +96,14 @@ random_id! {
 random_id! {
     /// One stream of bytes being written: the body of one PUT, or of one attempt at one part. Blobs are named by it
     /// (DESIGN calls it the upload id); it is drawn anew for every attempt, so two attempts never share a blob.
+    /// The upper 48 bits are the wall-clock milliseconds at its drawing: a commit that comes more than
+    /// [`crate::STREAM_LIFE_MS`] of shard time later is refused, which is what lets a shard forget condemned streams
+    /// (DUR-3). Make it with [`WriteId::new`], never from random bits alone.
     WriteId
 }
 random_id! {
     /// One S3 multipart upload, from Create to Complete or Abort. What clients see as `UploadId`.
+    /// The upper 48 bits are the wall-clock milliseconds at its making, so that listings show uploads by age.
     MultipartId
 }
 random_id! {
@@ -108,19 +112,27 @@ random_id! {
     RequestId
 }
 
-impl RequestId {
-    /// Makes an id from the time of its making and 80 random bits (the rest of `random` is dropped).
-    #[must_use]
-    pub fn new(now_ms: u64, random: u128) -> Self {
-        Self((u128::from(now_ms) << 80) | (random & ((1 << 80) - 1)))
-    }
+macro_rules! dated_id {
+    ($name:ident) => {
+        impl $name {
+            /// Makes an id from the time of its making and 80 random bits (the rest of `random` is dropped).
+            #[must_use]
+            pub fn new(now_ms: u64, random: u128) -> Self {
+                Self((u128::from(now_ms) << 80) | (random & ((1 << 80) - 1)))
+            }
 
-    /// When the id was made, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn made_ms(self) -> u64 {
-        u64::try_from(self.0 >> 80).unwrap_or(u64::MAX)
-    }
+            /// When the id was made, in milliseconds since the Unix epoch.
+            #[must_use]
+            pub fn made_ms(self) -> u64 {
+                u64::try_from(self.0 >> 80).unwrap_or(u64::MAX)
+            }
+        }
+    };
 }
+
+dated_id!(RequestId);
+dated_id!(WriteId);
+dated_id!(MultipartId);
 
 /// One blob: chunk number `chunk` (from 0) of the byte stream `write`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

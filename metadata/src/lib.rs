@@ -7,12 +7,18 @@
 //! One *shard* is one ordered set of rows changed only by [`apply`](apply::apply_batch). Shard 0 (the system shard)
 //! owns bucket names and records; the others (key shards) own the keys of the buckets that live in them.
 
+pub mod apply;
+pub mod codec;
 pub mod command;
 pub mod ids;
+pub mod keys;
 pub mod model;
+pub mod multipart;
 pub mod query;
+mod read;
 pub mod reply;
 pub mod rows;
+mod values;
 
 /// An inline object's largest size in bytes; anything longer goes to blobs.
 pub const INLINE_BYTES_MAX: usize = 4096;
@@ -24,5 +30,11 @@ pub const PARTS_MAX: u16 = 10_000;
 pub const PAGE_MAX: usize = 10_000;
 /// How long a shard remembers a request's reply, in milliseconds of its own time.
 pub const REQUEST_WINDOW_MS: u64 = 300_000;
-/// How long a completed multipart upload answers a repeated Complete or Abort, in milliseconds of shard time.
+/// How long a completed multipart upload answers a repeated Complete, in milliseconds of shard time.
 pub const COMPLETED_UPLOAD_MS: u64 = 7 * 86_400_000;
+/// How long after its id was drawn a stream may still be committed, in milliseconds of shard time (DUR-3: see
+/// [`apply`]).
+pub const STREAM_LIFE_MS: u64 = 7 * 86_400_000;
+/// How far a [`WriteId`](ids::WriteId)'s time may lie ahead of shard time: beyond it the writer's clock is wrong, or the id was not made by
+/// [`WriteId::new`](ids::WriteId::new).
+pub const STREAM_AHEAD_MS: u64 = 3_600_000;

@@ -154,6 +154,26 @@ pub enum VersionRow {
     Marker(MarkerRow),
 }
 
+impl VersionRow {
+    /// Its place among the key's versions.
+    #[must_use]
+    pub fn seq(&self) -> Seq {
+        match self {
+            Self::Object(object) => object.seq,
+            Self::Marker(marker) => marker.seq,
+        }
+    }
+
+    /// True for the null version or null marker.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        match self {
+            Self::Object(object) => object.null,
+            Self::Marker(marker) => marker.null,
+        }
+    }
+}
+
 /// A delete marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkerRow {

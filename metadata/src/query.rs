@@ -1,4 +1,19 @@
 //! Everything that can be asked of a shard. A query is answered from one consistent view of its rows.
+// The fields of a query are named like the model types they carry; a doc line each would repeat the name.
+#![allow(missing_docs)]
+
+mod answer;
+mod fold;
+mod objects;
+mod streams;
+mod system;
+mod uploads;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::answer;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,9 +30,18 @@ use crate::reply::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
     /// One version of a key; with its bytes or manifest when `body`.
-    GetObject { bucket: BucketId, key: Key, version: VersionSelector, body: bool },
+    GetObject {
+        bucket: BucketId,
+        key: Key,
+        version: VersionSelector,
+        body: bool,
+    },
     /// Part rows of a manifest or an open upload, numbers above `after`, at most `limit`.
-    Parts { upload: MultipartId, after: u16, limit: usize },
+    Parts {
+        upload: MultipartId,
+        after: u16,
+        limit: usize,
+    },
     /// A page of current objects.
     ListObjects(ListObjects),
     /// A page of all versions and markers.
@@ -25,7 +49,11 @@ pub enum Query {
     /// A page of open uploads.
     ListUploads(ListUploads),
     /// One open or lately completed upload.
-    GetUpload { bucket: BucketId, key: Key, upload: MultipartId },
+    GetUpload {
+        bucket: BucketId,
+        key: Key,
+        upload: MultipartId,
+    },
     /// A bucket's configuration and totals.
     Bucket { bucket: BucketId },
     /// Whether streams are referenced, condemned or unknown (in flight or never seen).
@@ -44,13 +72,22 @@ pub enum Query {
     /// System shard: a bucket by its id.
     BucketById { id: BucketId },
     /// System shard: a project's buckets by name.
-    ListBuckets { project: ProjectId, after: Option<String>, prefix: String, limit: usize },
+    ListBuckets {
+        project: ProjectId,
+        after: Option<String>,
+        prefix: String,
+        limit: usize,
+    },
     /// System shard: all buckets by id.
     AllBuckets { after: Option<BucketId>, limit: usize },
     /// System shard: one record.
     GetRecord { table: String, key: String },
     /// System shard: a table's records by key.
-    ListRecords { table: String, after: Option<String>, limit: usize },
+    ListRecords {
+        table: String,
+        after: Option<String>,
+        limit: usize,
+    },
 }
 
 /// Parameters of a listing of current objects.
@@ -62,8 +99,12 @@ pub struct ListObjects {
     pub prefix: Key,
     /// Keys that share a prefix up to and with the delimiter are folded into one common prefix. Any bytes, may be long.
     pub delimiter: Option<Key>,
-    /// Only keys greater than this. A common prefix equal to it, or that contains it, is not shown again.
+    /// Only keys greater than this. A common prefix equal to it, or that contains it, is not shown again
+    /// (AWS: `marker` and continuation), unless `start_after`.
     pub after: Option<Key>,
+    /// True for the `start-after` of ListObjectsV2's first page: a common prefix that contains `after` is shown when it
+    /// has keys beyond `after` (AWS).
+    pub start_after: bool,
     /// At most this many keys and common prefixes together; at most [`crate::PAGE_MAX`].
     pub limit: usize,
 }

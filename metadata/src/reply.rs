@@ -1,4 +1,6 @@
 //! What a command answers.
+// The fields of a reply are named like the model types they carry; a doc line each would repeat the name.
+#![allow(missing_docs)]
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +71,10 @@ pub enum Refusal {
     /// There is no such version (404).
     #[error("no such version")]
     NoSuchVersion,
+    /// The key's latest version is this delete marker, so the key is absent; answered to requests that name no version
+    /// (404 NoSuchKey with `x-amz-delete-marker: true` and the marker's version id).
+    #[error("the key was deleted")]
+    Deleted { marker: Seq, null: bool },
     /// The version named is a delete marker (405).
     #[error("the version is a delete marker")]
     IsDeleteMarker,

@@ -3,6 +3,12 @@
 
 use bytes::Bytes;
 
+mod memory;
+mod overlay;
+
+pub use memory::MemoryRows;
+pub use overlay::Overlay;
+
 /// A kind of row. Each is an ordered space of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
