@@ -41,7 +41,7 @@ pub(crate) fn each<T: DeserializeOwned>(
     family: Family,
     from: &[u8],
     until: Option<&[u8]>,
-    visit: &mut dyn FnMut(&[u8], T) -> Result<bool, RowsError>,
+    mut visit: impl FnMut(&[u8], T) -> Result<bool, RowsError>,
 ) -> Result<(), RowsError> {
     let mut fault = None;
     rows.scan(
@@ -90,7 +90,7 @@ pub(crate) fn newest_noncurrent(
     let from = keys::versions_of(bucket, key);
     let until = keys::after_prefix(&from);
     let mut newest = None;
-    each(rows, Family::Versions, &from, until.as_deref(), &mut |_, row| {
+    each(rows, Family::Versions, &from, until.as_deref(), |_, row| {
         newest = Some(row);
         Ok(false)
     })?;
@@ -189,7 +189,7 @@ pub(crate) fn parts(
         Family::Parts,
         &keys::part(upload, after + 1),
         until.as_deref(),
-        &mut |_, row| {
+        |_, row| {
             found.push(row);
             Ok(found.len() < limit)
         },

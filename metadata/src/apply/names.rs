@@ -84,21 +84,15 @@ fn emptiest_shard(shard: &Shard<'_>, key_shards: u64) -> Result<ShardId, RowsErr
         keys::buckets_in_shard(ShardId(1)),
         keys::buckets_in_shard(ShardId(key_shards + 1)),
     );
-    read::each(
-        &shard.rows,
-        Family::Names,
-        &from,
-        Some(&until),
-        &mut |name, count: u64| {
-            let id = keys::shard_of_count(name).ok_or_else(|| read::misnamed(Family::Names, name))?;
-            if id.0 != next {
-                return Ok(false);
-            }
-            next += 1;
-            best = best.min((count, id));
-            Ok(true)
-        },
-    )?;
+    read::each(&shard.rows, Family::Names, &from, Some(&until), |name, count: u64| {
+        let id = keys::shard_of_count(name).ok_or_else(|| read::misnamed(Family::Names, name))?;
+        if id.0 != next {
+            return Ok(false);
+        }
+        next += 1;
+        best = best.min((count, id));
+        Ok(true)
+    })?;
     // The first shard without a row has no bucket yet.
     Ok(if next <= key_shards && best.0 > 0 {
         ShardId(next)

@@ -96,7 +96,7 @@ fn carve(shard: &mut Shard<'_>, write: WriteId, first: u32, end: u32) -> Result<
         Family::Short,
         &from,
         Some(&until),
-        &mut |name, row: ShortRow| {
+        |name, row: ShortRow| {
             let start = keys::first_of_short(name).ok_or_else(|| read::misnamed(Family::Short, name))?;
             if start + row.count > first {
                 overlapping.push((start, row));

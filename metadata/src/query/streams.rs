@@ -19,7 +19,7 @@ pub(super) fn short(rows: &dyn ReadRows, limit: usize) -> Result<Vec<ShortFound>
     let mut ranges: Vec<(WriteId, u32, ShortRow)> = Vec::new();
     if limit > 0 {
         let (from, until) = (keys::SHORT_BY_URGENCY, keys::after_prefix(keys::SHORT_BY_URGENCY));
-        read::each(rows, Family::Short, from, until.as_deref(), &mut |name, row| {
+        read::each(rows, Family::Short, from, until.as_deref(), |name, row| {
             let (_, write, first) = keys::parts_of_short(name).ok_or_else(|| read::misnamed(Family::Short, name))?;
             ranges.push((write, first, row));
             Ok(ranges.len() < limit)
@@ -61,17 +61,11 @@ pub(super) fn reclaim(
         })),
         None => keys::after_prefix(&from[..1]),
     };
-    read::each(
-        rows,
-        Family::Reclaim,
-        &from,
-        until.as_deref(),
-        &mut |name, row: RefRow| {
-            let entry = keys::reclaim_of(name).ok_or_else(|| read::misnamed(Family::Reclaim, name))?;
-            found.push((entry, row));
-            Ok(found.len() < limit)
-        },
-    )?;
+    read::each(rows, Family::Reclaim, &from, until.as_deref(), |name, row: RefRow| {
+        let entry = keys::reclaim_of(name).ok_or_else(|| read::misnamed(Family::Reclaim, name))?;
+        found.push((entry, row));
+        Ok(found.len() < limit)
+    })?;
     Ok(found)
 }
 
@@ -81,7 +75,7 @@ pub(super) fn refs(rows: &dyn ReadRows, after: Option<WriteId>, limit: usize) ->
         return Ok(found);
     }
     let from = after.map_or_else(Vec::new, |write| keys::just_after(keys::write(write)));
-    read::each(rows, Family::Refs, &from, None, &mut |_, row| {
+    read::each(rows, Family::Refs, &from, None, |_, row| {
         found.push(row);
         Ok(found.len() < limit)
     })?;

@@ -93,7 +93,7 @@ fn page<T: serde::de::DeserializeOwned>(
     from: &[u8],
     until: Option<Vec<u8>>,
     limit: usize,
-    visit: &mut dyn FnMut(&[u8], T) -> Result<(), RowsError>,
+    mut visit: impl FnMut(&[u8], T) -> Result<(), RowsError>,
 ) -> Result<bool, RowsError> {
     if limit == 0 {
         return Ok(false);

@@ -19,7 +19,7 @@ use super::{ListVersions, Page, VersionFound};
 /// One step of a walk.
 enum Item {
     Prefix(Key),
-    Version(Key, VersionRow),
+    Version(Key, Box<VersionRow>),
 }
 
 impl Item {
@@ -92,7 +92,7 @@ fn walk_current(
         Start::Prefix | Start::Nothing => Some(name(&list.prefix)),
     };
     let until = keys::after_prefix(&name(&list.prefix));
-    walk(rows, Family::Current, from, until, limit, &mut |row, value| {
+    walk(rows, Family::Current, from, until, limit, |row, value| {
         let key = keys::key_of_current(row).ok_or_else(|| read::misnamed(Family::Current, row))?;
         if let Some(prefix) = fold.common_prefix(key) {
             return Ok(Step::Fold(prefix.to_vec(), keys::after_prefix(&name(prefix))));
@@ -101,7 +101,10 @@ fn walk_current(
         if inside.is_some_and(|inside| inside.key == key && object.seq >= inside.seq) {
             return Ok(Step::Skip);
         }
-        Ok(Step::Show(Item::Version(key.to_vec(), VersionRow::Object(object))))
+        Ok(Step::Show(Item::Version(
+            key.to_vec(),
+            Box::new(VersionRow::Object(object)),
+        )))
     })
 }
 
@@ -121,7 +124,7 @@ fn walk_versions(
         (Start::Prefix | Start::Nothing, _) => Some(all_with(&list.prefix)),
     };
     let until = keys::after_prefix(&all_with(&list.prefix));
-    walk(rows, Family::Versions, from, until, limit, &mut |row, value| {
+    walk(rows, Family::Versions, from, until, limit, |row, value| {
         let (key, _) = keys::parts_of_version(row).ok_or_else(|| read::misnamed(Family::Versions, row))?;
         if let Some(prefix) = fold.common_prefix(&key) {
             return Ok(Step::Fold(prefix.to_vec(), keys::after_prefix(&all_with(prefix))));
@@ -147,7 +150,7 @@ fn walk(
     from: Option<Vec<u8>>,
     until: Option<Vec<u8>>,
     limit: usize,
-    step: &mut dyn FnMut(&[u8], &[u8]) -> Result<Step, RowsError>,
+    mut step: impl FnMut(&[u8], &[u8]) -> Result<Step, RowsError>,
 ) -> Result<Walk, RowsError> {
     let mut walk = Walk {
         items: VecDeque::new(),
@@ -228,7 +231,7 @@ fn merge(mut currents: Walk, mut versions: Walk, inside: Option<&Inside>, limit:
                     None => shown.as_ref() != Some(&key),
                 };
                 shown = Some(key.clone());
-                page.entries.push((key, found(row, latest)));
+                page.entries.push((key, found(*row, latest)));
             }
             None => {}
         }
