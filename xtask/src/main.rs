@@ -1,1 +1,57 @@
-fn main() {}
+//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `tidy`, `acceptance`, `bench`.
+//!
+//! Knows: the tree, cargo, and the programs the tests need. Must not know: what Halo does.
+
+#![allow(
+    unreachable_pub,
+    reason = "an executable has no outside; `pub` marks what other modules use"
+)]
+
+mod acceptance;
+mod bench;
+mod cargo;
+mod tidy;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check everything; writes nothing to the tree. What CI runs.
+    Verify(verify::VerifyArgs),
+    /// Format the tree and apply what clippy can mend by itself.
+    Fix,
+    /// Check the house rules: sizes of files, names, first paragraphs, directions of dependencies.
+    Tidy,
+    /// Real clients against real processes.
+    Acceptance(acceptance::AcceptanceArgs),
+    /// The measurements of docs/benchmarks.md.
+    Bench(bench::BenchArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Xtask::parse().task {
+        Task::Verify(args) => verify::run(&args),
+        Task::Fix => cargo::fix(),
+        Task::Tidy => tidy::run(),
+        Task::Acceptance(args) => acceptance::run(&args),
+        Task::Bench(args) => bench::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
