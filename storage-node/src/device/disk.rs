@@ -1,0 +1,185 @@
+//! The few file operations a device needs, as a trait, so that tests can own the disk: the real one here, one that
+//! loses and tears what was not synced in [`super::memory_disk`], one that fails on demand in [`super::faulty_disk`].
+//!
+//! A disk is one flat folder. Nothing here retries a failed sync (DUR-4).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::FlockOperation;
+
+/// The most slices one vectored write may carry (Linux' IOV_MAX).
+const SLICES_MAX: usize = 1024;
+
+/// One folder of files.
+pub trait Disk: Send + Sync + 'static {
+    /// The names in the folder, in any order.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Makes a new file; one that exists is an error. It survives a power cut only after [`Disk::sync_dir`].
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens an existing file.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Removes a file. Readers that have it open keep it.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations and removals survive a power cut.
+    fn sync_dir(&self) -> io::Result<()>;
+    /// Bytes the folder's file system can still take.
+    fn free_bytes(&self) -> io::Result<u64>;
+    /// Takes the folder for this process until the guard is dropped; `WouldBlock` when another one has it.
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// One open file.
+pub trait DiskFile: Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Up to `len` bytes at `offset`, fewer only at the end of the file.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+    /// Writes all slices one after the other, beginning at `offset`.
+    fn write_at(&self, offset: u64, slices: &[&[u8]]) -> io::Result<()>;
+    /// fdatasync: returns when everything written before is on stable storage.
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts the file.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+}
+
+/// A folder of the operating system's.
+#[derive(Debug)]
+pub struct RealDisk {
+    dir: PathBuf,
+}
+
+impl RealDisk {
+    /// Opens a folder, making it when it is missing (its parent must exist).
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        match std::fs::create_dir(dir) {
+            Ok(()) => File::open(dir.parent().unwrap_or(dir))?.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self { dir: dir.to_path_buf() })
+    }
+}
+
+impl Disk for RealDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = std::fs::read_dir(&self.dir)?;
+        names
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.dir.join(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.dir.join(name);
+        let writable = OpenOptions::new().read(true).write(true).open(&path);
+        // A file system that was remounted read-only after an error must still be readable.
+        let file = match writable {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path)?,
+            other => other?,
+        };
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.dir.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Send + Sync>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.dir.join(name))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(file))
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        // The kernel fills the spare capacity directly: no zeroing, and normally one call however long the blob.
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            let missing = len - bytes.len();
+            let got = if bytes.capacity() - bytes.len() == missing {
+                retry_interrupted(|| rustix::io::pread(&self.0, spare_capacity(&mut bytes), at))?
+            } else {
+                let mut rest = vec![0; missing];
+                let got = retry_interrupted(|| rustix::io::pread(&self.0, &mut rest[..], at))?;
+                bytes.extend_from_slice(&rest[..got]);
+                got
+            };
+            if got == 0 {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn write_at(&self, mut offset: u64, slices: &[&[u8]]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+        let mut rest = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let now = &rest[..rest.len().min(SLICES_MAX)];
+            let wrote = retry_interrupted(|| rustix::io::pwritev(&self.0, now, offset))?;
+            if wrote == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            offset += wrote as u64;
+            IoSlice::advance_slices(&mut rest, wrote);
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // Not even an interrupted one is tried again: the kernel reports a lost page once, then calls it clean.
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+/// Calls again only while a signal interrupted the call before it did anything.
+fn retry_interrupted<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
