@@ -46,7 +46,9 @@ impl Candidates {
 
     /// All members, those that should be asked first for `partition` in front.
     pub(crate) fn order(&self, partition: u32) -> impl Iterator<Item = usize> + '_ {
-        self.ring.replicas(partition).map(|&member| member as usize)
+        self.ring
+            .replicas(u64::from(partition) | 1 << 41)
+            .map(|&member| member as usize)
     }
 }
 
@@ -76,7 +78,7 @@ impl Hasher for Scatter {
     }
 
     fn write_u32(&mut self, number: u32) {
-        // Members and partitions are hashed as 32 bits, points as 64: the tag keeps their chains apart.
+        // Members are tagged here, partitions in `order`: so no partition walks along the points of one member.
         self.write_u64(u64::from(number) | 1 << 40);
     }
 

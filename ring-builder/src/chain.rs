@@ -1,110 +1,252 @@
 //! When no single move helps any more: A gives a copy to B, which gives another to C.
 //!
 //! A device with a surplus and a device that wants more may share no partition that could go from one to the other
-//! without two copies coming too close. A shortest chain of moves over other devices, each of another partition,
-//! keeps the spread. Every link but one is a detour, so chains are only for devices that are out of tolerance.
+//! without two copies coming too close. Three kinds of links lead on, each keeping the spread:
+//!
+//! - a copy that this rebalance has placed goes elsewhere instead;
+//! - a copy that this rebalance has moved goes back, and another copy of its partition moves in its stead;
+//! - a copy that was not touched yet moves.
+//!
+//! Only links of the last kind add a move. A chain with one of them places as much as it moves; more of them are
+//! detours, which are for devices that are out of tolerance.
 
 use std::collections::VecDeque;
 
 use crate::shift::Budget;
 use crate::table::Table;
-use crate::tolerance;
 
-/// Longest chain, in moves.
-const MAX_LINKS: usize = 5;
+/// Longest chain, in links.
+const MAX_LINKS: usize = 16;
+/// Copies of one device that a search tries to send to every other device.
+const COPIES_TRIED: usize = 128;
 
-/// One move: the copy in `slot` goes to `to`.
+/// Comparisons of one search, so that a device that cannot be helped leaves time for the others.
+const COMPARISONS_PER_SEARCH: u64 = 1 << 18;
+
+/// Looking for a copy that could go back costs about as much as this many comparisons.
+const COST_OF_STAND_IN: usize = 4;
+
+/// One step: the copy in `slot` leaves its device, and device `to` holds one more.
 #[derive(Clone, Copy)]
 struct Link {
     slot: usize,
     to: usize,
+    /// The copy that goes back to `to`; without one the copy in `slot` goes there.
+    returns: Option<usize>,
+    /// Links on the way here that add a move, this one included.
+    moves: i64,
 }
 
-/// Brings devices that are out of tolerance back in, as far as chains within the budget can.
+/// Takes surplus away by chains without detours.
+pub(crate) fn level(table: &mut Table<'_>, budget: &mut Budget) {
+    let heavy: Vec<usize> = (0..table.devices())
+        .filter(|&device| table.surplus(device) > 0)
+        .collect();
+    if heavy.is_empty() {
+        return;
+    }
+    let mut copies_on = copies_on(table);
+    for device in heavy {
+        while table.surplus(device) > 0 {
+            let Some(chain) = cheapest(table, &copies_on, &[device], |to| table.wants(to) > 0, 1, budget) else {
+                break;
+            };
+            follow(table, &mut copies_on, chain);
+        }
+    }
+}
+
+/// Brings devices that are out of tolerance back in, as far as detours and budget allow.
 pub(crate) fn settle(table: &mut Table<'_>, budget: &mut Budget) {
-    let off = |table: &Table<'_>, device: usize| {
-        !tolerance::holds(table.held[device], table.tree.ideal(device), table.active(device))
-    };
-    let troubled: Vec<usize> = (0..table.devices()).filter(|&device| off(table, device)).collect();
+    let troubled: Vec<usize> = (0..table.devices()).filter(|&device| table.off(device) > 0).collect();
     if troubled.is_empty() {
         return;
     }
+    let mut copies_on = copies_on(table);
+    for device in troubled {
+        while table.off(device) > 0 {
+            let most_moves = 1 + table.detours.max(0);
+            let chain = if table.surplus(device) > 0 {
+                cheapest(
+                    table,
+                    &copies_on,
+                    &[device],
+                    |to| table.wants(to) > 0,
+                    most_moves,
+                    budget,
+                )
+            } else {
+                let givers: Vec<usize> = (0..table.devices()).filter(|&from| table.surplus(from) > 0).collect();
+                cheapest(table, &copies_on, &givers, |to| to == device, most_moves, budget)
+            };
+            let Some(chain) = chain else { break };
+            follow(table, &mut copies_on, chain);
+        }
+    }
+}
+
+/// The slots of each device.
+fn copies_on(table: &Table<'_>) -> Vec<Vec<usize>> {
     let mut copies_on: Vec<Vec<usize>> = vec![Vec::new(); table.devices()];
     for (slot, &device) in table.slots.iter().enumerate() {
         copies_on[device].push(slot);
     }
-    for device in troubled {
-        while off(table, device) {
-            let chain = if table.surplus(device) > 0 {
-                shortest(table, &copies_on, &[device], |to| table.wants(to) > 0, budget)
-            } else {
-                let givers: Vec<usize> = (0..table.devices()).filter(|&from| table.surplus(from) > 0).collect();
-                shortest(table, &copies_on, &givers, |to| to == device, budget)
-            };
-            let Some(chain) = chain else { break };
-            for Link { slot, to } in chain {
-                copies_on[table.slots[slot]].retain(|&other| other != slot);
-                copies_on[to].push(slot);
-                table.put(slot, to);
-            }
+    copies_on
+}
+
+fn follow(table: &mut Table<'_>, copies_on: &mut [Vec<usize>], chain: Vec<Link>) {
+    for Link { slot, to, returns, .. } in chain {
+        copies_on[table.slots[slot]].retain(|&other| other != slot);
+        if let Some(moved) = returns {
+            let place = table.slots[moved];
+            copies_on[place].retain(|&other| other != moved);
+            copies_on[place].push(slot);
+            copies_on[to].push(moved);
+            table.exchange(slot, moved);
+        } else {
+            copies_on[to].push(slot);
+            table.put(slot, to);
         }
     }
 }
 
-/// A shortest chain from one of `sources` to a device that is a `target`: breadth first.
-fn shortest(
+/// A chain from one of `sources` to a device that is a `target`, with as few moves as there can be: breadth first,
+/// links without a move before links with one.
+fn cheapest(
     table: &Table<'_>,
     copies_on: &[Vec<usize>],
     sources: &[usize],
     target: impl Fn(usize) -> bool,
+    most_moves: i64,
     budget: &mut Budget,
 ) -> Option<Vec<Link>> {
-    let mut unseen: Vec<usize> = (0..table.devices())
-        .filter(|device| table.active(*device) && !sources.contains(device))
-        .collect();
-    let mut reached_by: Vec<Option<Link>> = vec![None; table.devices()];
-    let mut queue: VecDeque<usize> = sources.iter().copied().collect();
-    while let Some(from) = queue.pop_front() {
-        let path = path_to(table, &reached_by, from);
-        // With this device's own link the chain has one link more, and all but one are detours.
-        if path.len() >= MAX_LINKS || path.len() as u64 > u64::try_from(table.detours).unwrap_or(0) {
-            return None;
+    let mut share = Budget(COMPARISONS_PER_SEARCH);
+    let mut search = Search {
+        unseen: (0..table.devices())
+            .filter(|device| table.active(*device) && !sources.contains(device))
+            .collect(),
+        is_seen: vec![false; table.devices()],
+        reached_by: vec![None; table.devices()],
+        queue: sources.iter().copied().collect(),
+    };
+    for &source in sources {
+        search.is_seen[source] = true;
+    }
+    while let Some(from) = search.queue.pop_front() {
+        let path = search.path_to(table, from);
+        if path.len() >= MAX_LINKS {
+            continue;
         }
-        for &slot in copies_on[from].iter().filter(|&&slot| table.may_move(slot)) {
-            let partition = table.partition_of(slot);
-            if path.iter().any(|link| table.partition_of(link.slot) == partition) {
+        let fresh = |slot: usize| {
+            path.iter()
+                .all(|link| table.partition_of(link.slot) != table.partition_of(slot))
+        };
+        let moves = path.last().map_or(0, |link| link.moves);
+        for &slot in copies_on[from].iter().filter(|&&slot| fresh(slot)) {
+            if !budget.spend(COST_OF_STAND_IN) || !share.spend(COST_OF_STAND_IN) {
+                return None;
+            }
+            if let Some(moved) = table
+                .stand_in(slot)
+                .filter(|&moved| !search.is_seen[table.origin(moved)])
+            {
+                let to = table.origin(moved);
+                if table.active(to)
+                    && search.reach(
+                        Link {
+                            slot,
+                            to,
+                            returns: Some(moved),
+                            moves,
+                        },
+                        &target,
+                    )
+                {
+                    return Some(search.path_to(table, to));
+                }
+            }
+        }
+        let tried = copies_on[from]
+            .iter()
+            .filter(|&&slot| table.may_move(slot) && fresh(slot))
+            .take(COPIES_TRIED);
+        for &slot in tried {
+            let moves = moves + i64::from(!table.travels(slot));
+            if moves > most_moves {
                 continue;
             }
-            let mut at = 0;
-            while at < unseen.len() {
-                if !budget.spend(1) {
-                    return None;
-                }
-                let to = unseen[at];
-                if table.holds(partition, to) || table.cost(slot, to) > 0 {
-                    at += 1;
-                    continue;
-                }
-                unseen.swap_remove(at);
-                reached_by[to] = Some(Link { slot, to });
-                if target(to) {
-                    return Some(path_to(table, &reached_by, to));
-                }
-                queue.push_back(to);
+            if !budget.spend(search.unseen.len()) || !share.spend(search.unseen.len()) {
+                return None;
+            }
+            if let Some(to) = search.spread_out(table, slot, moves, &target) {
+                return Some(search.path_to(table, to));
             }
         }
     }
     None
 }
 
-/// The links that lead to `device`, first one first.
-fn path_to(table: &Table<'_>, reached_by: &[Option<Link>], device: usize) -> Vec<Link> {
-    let mut path = Vec::new();
-    let mut at = device;
-    while let Some(link) = reached_by[at] {
-        path.push(link);
-        at = table.slots[link.slot];
+struct Search {
+    /// Devices not reached yet; some of them may have been since, as `is_seen` knows.
+    unseen: Vec<usize>,
+    is_seen: Vec<bool>,
+    reached_by: Vec<Option<Link>>,
+    queue: VecDeque<usize>,
+}
+
+impl Search {
+    /// Notes that `link` reaches a device; true when that is the target.
+    fn reach(&mut self, link: Link, target: &impl Fn(usize) -> bool) -> bool {
+        self.is_seen[link.to] = true;
+        self.reached_by[link.to] = Some(link);
+        self.queue.push_back(link.to);
+        target(link.to)
     }
-    path.reverse();
-    path
+
+    /// Reaches every device that the copy in `slot` could go to; the target, when it is among them.
+    fn spread_out(
+        &mut self,
+        table: &Table<'_>,
+        slot: usize,
+        moves: i64,
+        target: &impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let partition = table.partition_of(slot);
+        let mut at = 0;
+        while at < self.unseen.len() {
+            let to = self.unseen[at];
+            let fits = self.is_seen[to] || (!table.holds(partition, to) && table.cost(slot, to) <= 0);
+            if !fits {
+                at += 1;
+                continue;
+            }
+            self.unseen.swap_remove(at);
+            if !self.is_seen[to]
+                && self.reach(
+                    Link {
+                        slot,
+                        to,
+                        returns: None,
+                        moves,
+                    },
+                    target,
+                )
+            {
+                return Some(to);
+            }
+        }
+        None
+    }
+
+    /// The links that lead to `device`, first one first.
+    fn path_to(&self, table: &Table<'_>, device: usize) -> Vec<Link> {
+        let mut path = Vec::new();
+        let mut at = device;
+        while let Some(link) = self.reached_by[at] {
+            path.push(link);
+            at = table.slots[link.slot];
+        }
+        path.reverse();
+        path
+    }
 }

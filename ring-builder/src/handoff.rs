@@ -61,3 +61,6 @@ impl Iterator for Handoffs<'_> {
         Some(device.id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use crate::table::{EMPTY, Table};
 /// Candidates asked in the partition's order before all devices are compared at once.
 const CANDIDATES_ASKED: usize = 64;
 
-/// Steps that a rebalance may spend on comparing all devices. It bounds the time to some seconds; what is not reached
-/// is left to the next rebalance.
+/// Comparisons that one phase of a rebalance may spend on what its first candidates did not solve. What is not reached is
+/// left to the next rebalance.
 pub(crate) struct Budget(pub(crate) u64);
 
 /// About two seconds.

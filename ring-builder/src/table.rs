@@ -1,5 +1,6 @@
 //! The table while it is being changed: who holds what, who wants more, and which copies may still move.
 
+use crate::tolerance;
 use crate::topology::{DOMAIN_LEVELS, DomainIx, LEVELS, Topology};
 
 /// A slot without a device.
@@ -10,6 +11,8 @@ pub(crate) struct Table<'a> {
     pub(crate) replicas: usize,
     /// Positions in the list of devices, or [`EMPTY`]: `replicas` for each partition.
     pub(crate) slots: Vec<usize>,
+    /// The slots as they were before.
+    origin: Vec<usize>,
     pub(crate) held: Vec<u64>,
     /// Devices that hold less than their quota.
     pub(crate) wanting: usize,
@@ -47,6 +50,7 @@ impl<'a> Table<'a> {
         Self {
             tree,
             replicas,
+            origin: slots.clone(),
             slots,
             held,
             wanting,
@@ -92,7 +96,7 @@ impl<'a> Table<'a> {
         let partition = slot / self.replicas;
         match self.touched[partition] {
             0 => !self.resting[partition],
-            touched => touched & (1 << (slot % self.replicas)) != 0,
+            _ => self.travels(slot),
         }
     }
 
@@ -160,8 +164,78 @@ impl<'a> Table<'a> {
         travels - i64::from(self.surplus(from) > 0) + i64::from(self.wants(to) == 0)
     }
 
+    /// Whether the copy in `slot` travels in this rebalance anyway.
+    pub(crate) fn travels(&self, slot: usize) -> bool {
+        self.touched[slot / self.replicas] & (1 << (slot % self.replicas)) != 0
+    }
+
     pub(crate) fn affordable(&self, slot: usize, to: usize) -> bool {
         self.detour(slot, to) <= self.detours.max(0)
+    }
+
+    /// The slot of the same partition that was moved in this rebalance, when it could go back so that the copy in
+    /// `slot` moves in its stead.
+    pub(crate) fn stand_in(&self, slot: usize) -> Option<usize> {
+        let touched = self.touched[slot / self.replicas];
+        let moved = slot - slot % self.replicas + touched.trailing_zeros() as usize;
+        let swaps = touched.is_power_of_two() && moved != slot && self.origin[moved] != EMPTY;
+        (swaps && self.origin[moved] != self.slots[moved] && self.exchange_cost(slot, moved) <= 0).then_some(moved)
+    }
+
+    /// Where a copy would return to.
+    pub(crate) fn origin(&self, slot: usize) -> usize {
+        self.origin[slot]
+    }
+
+    fn exchange_cost(&self, slot: usize, moved: usize) -> i64 {
+        let copies = &self.slots[self.slots_of(self.partition_of(slot))];
+        let mut after = copies.to_vec();
+        after[slot % self.replicas] = self.slots[moved];
+        after[moved % self.replicas] = self.origin[moved];
+        self.tension(&after) - self.tension(copies)
+    }
+
+    /// Copies too many and too few, over all domains, of a partition on these devices.
+    fn tension(&self, devices: &[usize]) -> i64 {
+        let here = |level: usize, domain: DomainIx, devices: &[usize]| {
+            devices
+                .iter()
+                .filter(|&&device| self.tree.paths[device][level] == domain)
+                .count() as i64
+        };
+        let mut tension = 0;
+        for (at, &device) in devices.iter().enumerate() {
+            for level in 0..DOMAIN_LEVELS {
+                let domain = self.tree.paths[device][level];
+                // The copies up to this one: each copy past the most counts once.
+                tension += i64::from(here(level, domain, &devices[..=at]) > i64::from(self.tree.domains[domain].most));
+            }
+        }
+        for &(level, domain, least) in &self.demanding {
+            tension += (i64::from(least) - here(level, domain, devices)).max(0);
+        }
+        tension
+    }
+
+    /// Sends the copy in `moved` back and lets the one in `slot` take its place.
+    pub(crate) fn exchange(&mut self, slot: usize, moved: usize) {
+        let (from, back_to) = (self.slots[slot], self.origin[moved]);
+        self.detours += i64::from(self.surplus(from) > 0) - i64::from(self.wants(back_to) == 0);
+        self.slots[slot] = self.slots[moved];
+        self.slots[moved] = back_to;
+        self.touched[slot / self.replicas] = 1 << (slot % self.replicas);
+        self.release(from);
+        self.receive(back_to);
+    }
+
+    fn release(&mut self, device: usize) {
+        self.held[device] -= 1;
+        self.wanting += usize::from(self.wants(device) == 1);
+    }
+
+    fn receive(&mut self, device: usize) {
+        self.wanting -= usize::from(self.wants(device) == 1);
+        self.held[device] += 1;
     }
 
     /// Puts the copy in `slot` onto `to`.
@@ -178,12 +252,20 @@ impl<'a> Table<'a> {
         self.moved += u64::from(self.slots[slot] != EMPTY && self.touched[slot / self.replicas] == 0);
         let from = std::mem::replace(&mut self.slots[slot], to);
         if from != EMPTY {
-            self.held[from] -= 1;
-            self.wanting += usize::from(self.wants(from) == 1);
+            self.release(from);
         }
-        self.wanting -= usize::from(self.wants(to) == 1);
-        self.held[to] += 1;
+        self.receive(to);
         self.touched[slot / self.replicas] |= 1 << (slot % self.replicas);
+    }
+
+    /// How many partitions a device that is out of tolerance holds too many or too few; 0 for one in tolerance.
+    pub(crate) fn off(&self, device: usize) -> u64 {
+        let right = tolerance::holds(self.held[device], self.tree.ideal(device), self.active(device));
+        if right {
+            0
+        } else {
+            self.surplus(device) + self.wants(device)
+        }
     }
 
     /// Whether the device may receive copies at all.
