@@ -3,7 +3,9 @@
 //!
 //! Knows: disks, Raft, the wire between nodes. Must not know: S3, Swift, users; an object is a stream of blobs here.
 
+pub mod blob_http;
 pub mod client;
 pub mod device;
+pub mod node;
 pub mod shard;
 pub mod wire;

@@ -4,7 +4,18 @@
 //! The two planes are traits, so that a process that is a storage node itself answers from its own disks without a
 //! socket, and tests bring their own.
 
+mod blobs;
+mod cluster;
+mod hints;
+mod local;
 mod placement;
+mod proposals;
+mod rings;
+mod route;
+mod shard_caller;
+mod system_copy;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +30,11 @@ use ring::Ring;
 
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice};
 
+pub use cluster::{ClientConfig, ClusterClient, RecordError};
+pub use local::{LocalFirst, LocalNode};
 pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
+pub use rings::{NODES_TABLE, NodeRecord, RINGS_TABLE};
+pub use system_copy::STALENESS_MAX;
 
 /// Why a plane could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +90,13 @@ pub trait MetadataPlane: Send + Sync + 'static {
 
     /// How many key shards the cluster has.
     fn key_shards(&self) -> u64;
+
+    /// Returns when no process uses a copy of the system shard from before this call any more: at most
+    /// [`STALENESS_MAX`] from now, earlier when all copies are known to have caught up. To be awaited after taking a
+    /// right away (DESIGN §3.1).
+    async fn settle_system_copies(&self) {
+        tokio::time::sleep(STALENESS_MAX).await;
+    }
 }
 
 /// The data plane: devices that keep blobs.

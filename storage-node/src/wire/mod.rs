@@ -33,7 +33,6 @@ pub(crate) use socket::{Socket, tune};
 pub use tcp_caller::TcpCaller;
 pub(crate) use tcp_caller::connect;
 pub use tls::Tls;
-pub(crate) use tls::PeerCertificate;
 
 /// The largest body of one call or answer in bytes: a packed Raft entry (1 MiB) several times over.
 pub const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;

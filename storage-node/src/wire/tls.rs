@@ -91,11 +91,6 @@ impl PeerCertificate {
         let Some(Ok(parsed)) = self.0.as_ref().map(ParsedCertificate::try_from) else { return false };
         verify_server_name(&parsed, &server_name(role)).is_ok()
     }
-
-    /// Whether the certificate names any role that may call: the proxies' name, or some node's.
-    pub(crate) fn names_proxy(&self) -> bool {
-        self.names(Role::Proxy)
-    }
 }
 
 fn server_name(role: Role) -> ServerName<'static> {

@@ -1,0 +1,45 @@
+//! Blob bodies between processes: HTTP/1.1 over pooled connections, fixed lengths, no delay (DESIGN §3.2).
+//!
+//! ```text
+//! PUT  /v1/devices/{id}/blobs/{key}     head | payload  -> 204, after the sync (DUR-1)
+//! GET  /v1/devices/{id}/blobs/{key}     range: bytes=a-b -> 200  head | whole frames that cover the range
+//! HEAD /v1/devices/{id}/blobs/{key}     -> 200 with the head in `x-halo-head`, hex
+//! POST /v1/devices/{id}/remove          RemoveCall -> 204
+//! POST /v1/devices/{id}/stat            StatCall   -> 200  StatAnswer
+//! POST /v1/devices/{id}/list            ListCall   -> 200  ListAnswer
+//! POST /v1/devices/{id}/digest          DigestCall -> 200  Digest
+//! ```
+//! `{key}` is `{placement, 16 hex}.{write, 32 hex}.{chunk, decimal}`. Heads and bodies of POST carry a version of their
+//! own (see [`codec`]). Every request carries a bearer derived from the cluster's secret; off loopback the connection is
+//! TLS both ways (SEC-1). A fault is a code in `x-halo-fault`, never guessed from text.
+//!
+//! Knows: one node's devices. Must not know: rings, shards, quorums.
+
+mod body;
+mod client;
+mod codec;
+mod fault;
+mod pool;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use client::{BlobClient, BlobClientError};
+pub use codec::{DigestCall, ListAnswer, ListCall};
+pub use fault::Fault;
+pub use server::{Admission, BlobServer, BoundBlobs};
+
+use crate::wire::Secret;
+
+/// The header that carries a fault's code.
+const FAULT_HEADER: &str = "x-halo-fault";
+/// The header that carries a fault's sentence, for people.
+const WHY_HEADER: &str = "x-halo-why";
+/// The header that carries a blob's head in the answer to HEAD.
+const HEAD_HEADER: &str = "x-halo-head";
+
+/// What every request proves itself with: derived from the cluster's secret, so that the secret itself never travels.
+/// On loopback it is visible to nobody but this machine; elsewhere TLS hides it.
+fn bearer(secret: &Secret) -> String {
+    format!("Bearer {}", hex::encode(secret.derive("halo blob-http 1")))
+}

@@ -1,0 +1,38 @@
+//! What operators and other processes ask of one node, as bytes of [`CallKind::Admin`](crate::wire::CallKind).
+//!
+//! ```text
+//! body = version (1 byte, CALLS_FORMAT of `shard::calls`) | postcard(AdminCall), answered by AdminAnswer
+//! ```
+//! New variants go at the end of their enum, because postcard numbers variants.
+
+use metadata::ids::DeviceId;
+use serde::{Deserialize, Serialize};
+
+/// A question or an order to one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminCall {
+    /// Whether every live process that keeps its copy of the system shard through this node has applied `index`; waits
+    /// for that at most `wait_ms`.
+    WatchersApplied {
+        /// The log index.
+        index: u64,
+        /// How long to wait.
+        wait_ms: u64,
+    },
+    /// Builds a device's index again from its segments; the device is out of service meanwhile.
+    RebuildIndex {
+        /// Which.
+        device: DeviceId,
+    },
+}
+
+/// What the node answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminAnswer {
+    /// To [`AdminCall::WatchersApplied`].
+    WatchersApplied(bool),
+    /// Done; a sentence for the operator.
+    Done(String),
+    /// Not done; a sentence that says why.
+    Failed(String),
+}

@@ -1,0 +1,6 @@
+//! One storage node, put together.
+
+pub mod admin;
+mod device_set;
+
+pub use device_set::DeviceSet;
