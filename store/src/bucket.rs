@@ -13,6 +13,11 @@ use crate::context::RequestContext;
 use crate::error::StoreError;
 use crate::store::{Store, unexpected};
 
+/// How often a deletion begins anew because another one undid its first step.
+const DELETION_ATTEMPTS: usize = 5;
+/// Buckets looked at in one round by the finisher.
+const BUCKETS_PAGE: usize = 1000;
+
 /// A bucket as resolved for one request. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {
@@ -66,7 +71,8 @@ impl Store {
             project: cx.project.clone(),
             name: name.into(),
         };
-        if let Some(Ok(Found::Bucket(Some(info)))) = self.inner.planes.metadata.query_system_copy(&query)
+        if !self.inner.suspects.contains(name)
+            && let Some(Ok(Found::Bucket(Some(info)))) = self.inner.planes.metadata.query_system_copy(&query)
             && info.state == BucketState::Active
         {
             return Ok(Bucket { info: Arc::new(info) });
@@ -78,29 +84,77 @@ impl Store {
         }
     }
 
-    /// Deletes an empty bucket: marks it in the system shard, seals it in its key shard, frees its names.
+    /// Deletes an empty bucket: marks it in the system shard, seals it in its key shard, frees its names. Once begun it
+    /// runs to its end, also when the caller goes away; what a crash leaves is ended by [`Self::finish_deletions`].
     ///
     /// # Errors
-    /// [`StoreError::BucketNotEmpty`].
+    /// [`StoreError::BucketNotEmpty`], [`StoreError::BucketBusy`] when others delete it at the same time.
     pub async fn delete_bucket(&self, cx: &RequestContext, bucket: &Bucket) -> Result<(), StoreError> {
-        let id = bucket.info.id;
-        self.propose(cx, ShardId::SYSTEM, Command::BeginDeleteBucket { id })
-            .await?;
-        match self
-            .propose(cx, bucket.info.shard, Command::SealBucket { bucket: id })
+        self.inner.suspects.mark(&bucket.info.name);
+        let (store, cx, info) = (self.clone(), cx.clone(), bucket.info.clone());
+        let deleting = tokio::spawn(async move { store.delete_in_steps(&cx, &info).await });
+        deleting
             .await
-        {
-            Ok(_) => {}
-            Err(refusal @ StoreError::BucketNotEmpty) => {
-                self.propose(cx, ShardId::SYSTEM, Command::CancelDeleteBucket { id })
-                    .await?;
-                return Err(refusal);
+            .map_err(|_| StoreError::Internal("the deletion's task stopped".into()))?
+    }
+
+    /// The three steps. When the shard's answer to the seal is unknown the bucket stays as it is, being deleted: an
+    /// undo could be overtaken by the seal. Repeating the steps is always safe.
+    async fn delete_in_steps(&self, cx: &RequestContext, info: &BucketInfo) -> Result<(), StoreError> {
+        let id = info.id;
+        for _ in 0..DELETION_ATTEMPTS {
+            self.propose(cx, ShardId::SYSTEM, Command::BeginDeleteBucket { id })
+                .await?;
+            match self.propose(cx, info.shard, Command::SealBucket { bucket: id }).await {
+                Ok(_) => {}
+                Err(refusal @ StoreError::BucketNotEmpty) => {
+                    self.propose(cx, ShardId::SYSTEM, Command::CancelDeleteBucket { id })
+                        .await?;
+                    return Err(refusal);
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
+            match self
+                .propose(cx, ShardId::SYSTEM, Command::FinishDeleteBucket { id })
+                .await
+            {
+                Ok(_) => return Ok(()),
+                // Another deletion found the bucket not empty and undid the first step after our seal: once more.
+                Err(StoreError::InvalidState(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
-        self.propose(cx, ShardId::SYSTEM, Command::FinishDeleteBucket { id })
+        self.propose(cx, info.shard, Command::UnsealBucket { bucket: id })
             .await?;
-        Ok(())
+        Err(StoreError::BucketBusy)
+    }
+
+    /// Ends the deletions that a crash or an unreachable shard left half done: completes them, or undoes them when the
+    /// bucket is not empty. Answers how many were ended. To be called now and then by one process.
+    ///
+    /// # Errors
+    /// When the system shard is not available; single buckets that fail are left for the next time.
+    pub async fn finish_deletions(&self, cx: &RequestContext) -> Result<usize, StoreError> {
+        let (mut after, mut ended) = (None, 0);
+        loop {
+            let query = Query::AllBuckets {
+                after,
+                limit: BUCKETS_PAGE,
+            };
+            let Found::Buckets { buckets, more } = self.query(cx, ShardId::SYSTEM, query).await? else {
+                return Err(unexpected("AllBuckets"));
+            };
+            after = buckets.last().map(|info| info.id);
+            for info in buckets.iter().filter(|info| info.state == BucketState::Deleting) {
+                match self.delete_in_steps(cx, info).await {
+                    Ok(()) | Err(StoreError::BucketNotEmpty) => ended += 1,
+                    Err(error) => tracing::warn!(bucket = %info.id, %error, "a deletion could not be ended"),
+                }
+            }
+            if !more || after.is_none() {
+                return Ok(ended);
+            }
+        }
     }
 
     /// A page of the project's buckets by name, and whether there are more.
@@ -159,7 +213,7 @@ impl Store {
             bucket: bucket.info.id,
             versioning,
         };
-        self.propose(cx, bucket.info.shard, command).await.map(drop)
+        self.change(cx, bucket, command).await.map(drop)
     }
 
     /// Sets or removes one of the bucket's documents (`tagging`, `cors` …).
@@ -178,6 +232,6 @@ impl Store {
             name: name.into(),
             document,
         };
-        self.propose(cx, bucket.info.shard, command).await.map(drop)
+        self.change(cx, bucket, command).await.map(drop)
     }
 }

@@ -66,6 +66,9 @@ pub enum StoreError {
     /// The checksum expected at Complete differs from the parts' bytes.
     #[error("the checksum differs")]
     BadDigest,
+    /// The request breaks a rule that no state can cure.
+    #[error("the request is invalid: {0}")]
+    InvalidRequest(String),
     /// A range reaches beyond the source's end.
     #[error("the range is not within the object")]
     InvalidRange,
@@ -149,6 +152,7 @@ impl StoreError {
             | Self::EntityTooLarge
             | Self::BadDigest
             | Self::InvalidRange
+            | Self::InvalidRequest(_)
             | Self::IncompleteBody
             | Self::Rejected(_)
             | Self::Body(_) => Class::Refused,

@@ -15,17 +15,34 @@
 //! ```
 
 mod bucket;
+mod chunk_write;
 mod context;
 mod copy;
+mod cutter;
+mod digest;
 mod error;
+mod fetch;
+mod findings;
+mod hashing;
 mod list;
 mod locate;
+mod metrics;
 mod multipart;
 mod object;
 mod options;
+mod placement;
+mod pool;
+mod quorum;
+mod read;
 mod records;
 mod request;
+mod short;
 mod store;
+mod suspects;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod unfinished;
+mod write;
 
 pub use metadata::command::{CompletedPart, Condition, CopyChanges, RecordCondition};
 pub use metadata::ids::{
@@ -43,9 +60,9 @@ pub use storage_node::client::Planes;
 
 pub use crate::bucket::{Bucket, Created};
 pub use crate::context::RequestContext;
-pub use crate::copy::{CopyOutcome, CopySource};
+pub use crate::copy::{CopyOutcome, CopySource, CopyTarget};
 pub use crate::error::{Class, StoreError};
-pub use crate::locate::{CopyState, Located, LocatedChunk, LocatedCopy, LocatedStream};
+pub use crate::locate::{CopyState, LocateDepth, Located, LocatedChunk, LocatedCopy, LocatedStream};
 pub use crate::multipart::{CompleteOutcome, NewUpload, PartOutcome, PutPart};
 pub use crate::object::{ObjectHead, ObjectReader, PutOutcome};
 pub use crate::options::StoreOptions;

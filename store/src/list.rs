@@ -20,7 +20,7 @@ impl Store {
         mut list: ListObjects,
     ) -> Result<Page<(Key, ObjectRow)>, StoreError> {
         list.bucket = bucket.info.id;
-        match self.query(cx, bucket.info.shard, Query::ListObjects(list)).await? {
+        match self.ask_bucket(cx, bucket, Query::ListObjects(list)).await? {
             Found::Objects(page) => Ok(page),
             _ => Err(unexpected("ListObjects")),
         }
@@ -37,7 +37,7 @@ impl Store {
         mut list: ListVersions,
     ) -> Result<Page<(Key, VersionFound)>, StoreError> {
         list.bucket = bucket.info.id;
-        match self.query(cx, bucket.info.shard, Query::ListVersions(list)).await? {
+        match self.ask_bucket(cx, bucket, Query::ListVersions(list)).await? {
             Found::Versions(page) => Ok(page),
             _ => Err(unexpected("ListVersions")),
         }
@@ -54,7 +54,7 @@ impl Store {
         mut list: ListUploads,
     ) -> Result<Page<(Key, UploadRow)>, StoreError> {
         list.bucket = bucket.info.id;
-        match self.query(cx, bucket.info.shard, Query::ListUploads(list)).await? {
+        match self.ask_bucket(cx, bucket, Query::ListUploads(list)).await? {
             Found::Uploads(page) => Ok(page),
             _ => Err(unexpected("ListUploads")),
         }

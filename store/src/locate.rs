@@ -1,12 +1,23 @@
 //! Where an object's bytes are, copy by copy, for the operator (`halo admin object where`).
 
+use futures::StreamExt;
 use metadata::ids::DeviceId;
-use metadata::model::{ObjectRow, Stream, VersionSelector};
+use metadata::model::{Body as BodyPlace, ObjectRow, Stream, VersionSelector};
+use storage_node::client::{BlobError, chunk_key, chunk_len};
+use storage_node::device::BlobKey;
 
 use crate::bucket::Bucket;
 use crate::context::RequestContext;
 use crate::error::StoreError;
+use crate::placement::Placement;
 use crate::store::Store;
+
+/// Part rows fetched at once.
+const PARTS_PAGE: usize = 64;
+/// Chunks looked at at once.
+const CHUNKS_AT_ONCE: usize = 4;
+/// Devices asked about one chunk at once.
+const DEVICES_AT_ONCE: usize = 8;
 
 /// An object and the state of every copy of its chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +76,15 @@ pub enum CopyState {
     Unreachable,
 }
 
+/// How closely the copies are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocateDepth {
+    /// What the devices believe to have: cheap.
+    Index,
+    /// Every copy is read and verified.
+    Bytes,
+}
+
 impl Store {
     /// Asks the devices for every chunk of one version, at most `chunks_max` chunks.
     ///
@@ -76,9 +96,111 @@ impl Store {
         bucket: &Bucket,
         key: &[u8],
         version: VersionSelector,
+        depth: LocateDepth,
         chunks_max: usize,
     ) -> Result<Located, StoreError> {
-        let _ = (cx, bucket, key, version, chunks_max);
-        Err(StoreError::Unavailable("not built".into()))
+        let object = self.object(cx, bucket, key, version).await?.object;
+        let mut located = Located {
+            object,
+            streams: Vec::new(),
+            truncated: false,
+        };
+        let mut left = chunks_max;
+        match located.object.body.clone() {
+            BodyPlace::Inline => {}
+            BodyPlace::Stream(stream) => located.add(self.locate_stream(None, stream, depth, &mut left).await?),
+            BodyPlace::Manifest(upload) => {
+                let (mut after, mut more) = (0, true);
+                while more && !located.truncated {
+                    let parts;
+                    (parts, more) = self.parts_page(cx, bucket, upload, after, PARTS_PAGE).await?;
+                    after = parts.last().map_or(metadata::PARTS_MAX, |part| part.number);
+                    for part in parts {
+                        if !located.truncated {
+                            let number = Some(part.number);
+                            located.add(self.locate_stream(number, part.stream, depth, &mut left).await?);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(located)
+    }
+
+    async fn locate_stream(
+        &self,
+        part: Option<u16>,
+        stream: Stream,
+        depth: LocateDepth,
+        left: &mut usize,
+    ) -> Result<LocatedStream, StoreError> {
+        let placement = self.inner.placement(stream.policy)?;
+        let count = u32::try_from(*left).unwrap_or(u32::MAX).min(stream.chunks());
+        *left -= count as usize;
+        let chunks = futures::stream::iter(0..count)
+            .map(|chunk| self.locate_chunk(&placement, &stream, chunk, depth))
+            .buffered(CHUNKS_AT_ONCE)
+            .collect()
+            .await;
+        Ok(LocatedStream { part, stream, chunks })
+    }
+
+    async fn locate_chunk(
+        &self,
+        placement: &Placement,
+        stream: &Stream,
+        chunk: u32,
+        depth: LocateDepth,
+    ) -> LocatedChunk {
+        let key = chunk_key(stream, chunk);
+        let len = chunk_len(stream, chunk);
+        let primaries = placement.primaries(key.placement);
+        let mut devices = primaries.clone();
+        devices.extend(placement.handoffs(key.placement));
+        devices.extend(placement.others(&devices));
+        let copies: Vec<_> = futures::stream::iter(devices)
+            .map(|device| async move { (device, self.copy_state(device, key, len, depth).await) })
+            .buffered(DEVICES_AT_ONCE)
+            .collect()
+            .await;
+        let copies = copies.into_iter().filter_map(|(device, state)| {
+            let primary = primaries.contains(&device);
+            let owed = primary || matches!(state, CopyState::Ok | CopyState::Corrupt);
+            owed.then_some(LocatedCopy { device, primary, state })
+        });
+        LocatedChunk {
+            chunk,
+            partition: placement.partition(key.placement),
+            copies: copies.collect(),
+        }
+    }
+
+    async fn copy_state(&self, device: DeviceId, key: BlobKey, len: u32, depth: LocateDepth) -> CopyState {
+        let data = &self.inner.planes.data;
+        let deadline = self.inner.options.read_deadline;
+        let right = match depth {
+            LocateDepth::Index => match data.stat_blob(device, key, deadline).await {
+                Ok(None) => return CopyState::Absent,
+                Ok(Some(header)) => Ok(header.len == len),
+                Err(error) => Err(error),
+            },
+            LocateDepth::Bytes => match data.read_blob(device, key, 0..len, deadline).await {
+                Ok(found) => Ok(found.key == key && found.payload.len() == len as usize && found.verify().is_ok()),
+                Err(error) => Err(error),
+            },
+        };
+        match right {
+            Ok(true) => CopyState::Ok,
+            Ok(false) | Err(BlobError::Corrupt(_) | BlobError::BadFrames(_)) => CopyState::Corrupt,
+            Err(BlobError::Absent(_)) => CopyState::Absent,
+            Err(BlobError::Refused(..) | BlobError::Unreachable(..)) => CopyState::Unreachable,
+        }
+    }
+}
+
+impl Located {
+    fn add(&mut self, stream: LocatedStream) {
+        self.truncated |= stream.chunks.len() < stream.stream.chunks() as usize;
+        self.streams.push(stream);
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use metadata::command::{Command, Condition};
+use metadata::command::{Command, Condition, NewBody, NewObject};
 use metadata::ids::Seq;
 use metadata::model::{Attributes, Body as BodyPlace, Checksum, ETag, Key, ManifestRow, ObjectRow, VersionSelector};
 use metadata::query::{Found, ListVersions, ObjectFound, Query, VersionFound};
@@ -12,9 +12,11 @@ use metadata::reply::{DeleteDone, Done, Refusal};
 
 use crate::bucket::Bucket;
 use crate::context::RequestContext;
+use crate::cutter::Input;
 use crate::error::StoreError;
-use crate::request::{Body, BodyStream, PutObject};
+use crate::request::{Body, PutObject};
 use crate::store::{Store, unexpected};
+use crate::write::{BodySpec, Place, Written};
 
 /// Deletes of one DeleteObjects call that are proposed at once; the leader packs them into few entries.
 const DELETES_IN_FLIGHT: usize = 64;
@@ -62,6 +64,14 @@ pub struct ObjectReader {
     pub(crate) manifest: Option<ManifestRow>,
 }
 
+/// What is said about an object besides its bytes.
+pub(crate) struct AboutObject {
+    pub(crate) attributes: Attributes,
+    pub(crate) user: Attributes,
+    pub(crate) tags: Attributes,
+    pub(crate) checksum: Option<Checksum>,
+}
+
 impl Store {
     /// Stores `body` under `key` as its newest version. Nothing is visible before the commit, and the commit is all or
     /// nothing, also when this future is dropped.
@@ -78,8 +88,91 @@ impl Store {
         put: PutObject,
         body: Body,
     ) -> Result<PutOutcome, StoreError> {
-        let _ = (cx, bucket, key, put, body);
-        Err(StoreError::Unavailable("not built".into()))
+        let PutObject {
+            condition,
+            attributes,
+            user,
+            tags,
+            length,
+            digests,
+            finish,
+        } = put;
+        let spec = BodySpec {
+            length,
+            digests,
+            inline_max: Some(self.inline_bytes_max()),
+        };
+        let written = self.write_body(bucket, &spec, Input::Client(body)).await?;
+        let checksum = finish(&written.digests)?;
+        let about = AboutObject {
+            attributes,
+            user,
+            tags,
+            checksum,
+        };
+        self.commit_object(cx, bucket, key, condition, about, written).await
+    }
+
+    /// Makes a written body the key's newest version.
+    pub(crate) async fn commit_object(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: Key,
+        condition: Condition,
+        about: AboutObject,
+        written: Written,
+    ) -> Result<PutOutcome, StoreError> {
+        let AboutObject {
+            attributes,
+            user,
+            tags,
+            checksum,
+        } = about;
+        let etag = ETag {
+            md5: written.digests.md5,
+            parts: 0,
+        };
+        let (body, unfinished) = match written.place {
+            Place::Inline(bytes) => (NewBody::Inline(bytes), None),
+            Place::Stored(stored, unfinished) => (NewBody::Stored(stored), Some(unfinished)),
+        };
+        let owner = cx.project.clone();
+        let object = NewObject {
+            body,
+            etag,
+            checksum: checksum.clone(),
+            owner,
+            attributes,
+            user,
+            tags,
+        };
+        let command = Command::PutObject {
+            bucket: bucket.info.id,
+            key,
+            condition,
+            object,
+        };
+        let done = match unfinished {
+            Some(unfinished) => self.commit(cx, bucket, command, unfinished).await?,
+            None => self.change(cx, bucket, command).await?,
+        };
+        let Done::Put(done) = done else {
+            return Err(unexpected("PutObject"));
+        };
+        Ok(PutOutcome {
+            seq: done.seq,
+            null: done.null,
+            versioned: done.versioned,
+            modified_ms: done.modified_ms,
+            size: written.digests.size,
+            etag,
+            checksum,
+        })
+    }
+
+    pub(crate) fn inline_bytes_max(&self) -> usize {
+        self.inner.options.inline_bytes_max.min(metadata::INLINE_BYTES_MAX)
     }
 
     /// One version of a key (HEAD).
@@ -143,7 +236,7 @@ impl Store {
             Ok(Found::Object(found)) => Ok(*found),
             Ok(_) => Err(unexpected("GetObject")),
             Err(Refusal::IsDeleteMarker) => Err(self.describe_marker(cx, bucket, key, version).await?),
-            Err(refusal) => Err(refusal.into()),
+            Err(refusal) => Err(self.refused(bucket, refusal)),
         }
     }
 
@@ -212,7 +305,7 @@ impl Store {
             condition,
             owner: cx.project.clone(),
         };
-        match self.propose(cx, bucket.info.shard, command).await? {
+        match self.change(cx, bucket, command).await? {
             Done::Deleted(done) => Ok(done),
             _ => Err(unexpected("DeleteObject")),
         }
@@ -250,7 +343,7 @@ impl Store {
             version,
             tags,
         };
-        self.propose(cx, bucket.info.shard, command).await.map(drop)
+        self.change(cx, bucket, command).await.map(drop)
     }
 
     /// Replaces standard headers and user metadata of the newest version without making a new one (Swift POST).
@@ -271,7 +364,7 @@ impl Store {
             attributes,
             user,
         };
-        self.propose(cx, bucket.info.shard, command).await.map(drop)
+        self.change(cx, bucket, command).await.map(drop)
     }
 }
 
@@ -308,14 +401,5 @@ impl ObjectReader {
             start..start + size,
             u16::try_from(manifest.parts.len()).unwrap_or(u16::MAX),
         ))
-    }
-
-    /// The bytes `range` of the object; what lies beyond its end is cut off. Reading begins at once.
-    #[must_use]
-    pub fn read(self, range: Range<u64>) -> BodyStream {
-        let _ = range;
-        Box::pin(futures::stream::once(async {
-            Err(StoreError::Unavailable("not built".into()))
-        }))
     }
 }

@@ -1,0 +1,160 @@
+//! Carries out one chunk's write: the decisions are [`WriteQuorum`]'s, this is its clock and its network.
+//!
+//! The task goes on after the quorum until every replica has answered or the laggards' time is over. A laggard then
+//! holds memory of the laggards' pool; when that is used up it keeps its share of the writers' pool, for a shorter time.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use metadata::ids::DeviceId;
+use storage_node::client::{BlobError, DataPlane};
+use storage_node::device::Blob;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::metrics::{NO_QUORUM, REPLICA_WRITES};
+use crate::options::StoreOptions;
+use crate::placement::Placement;
+use crate::pool::{BytePool, Share};
+use crate::quorum::{Command, Event, WriteQuorum};
+use crate::unfinished::Started;
+
+/// How far a chunk's write is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    /// The devices that have it, synced.
+    pub(crate) stored: Vec<DeviceId>,
+    /// True when no device is expected to answer any more.
+    pub(crate) settled: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Open,
+    /// The quorum has it (DUR-1).
+    Reached,
+    /// It cannot be stored now; why.
+    Failed(String),
+}
+
+/// One chunk on its way to its devices.
+pub(crate) struct ChunkWrite {
+    pub(crate) data: Arc<dyn DataPlane>,
+    pub(crate) placement: Arc<Placement>,
+    pub(crate) started: Arc<Started>,
+    pub(crate) laggards: BytePool,
+    pub(crate) times: Times,
+    pub(crate) progress: watch::Sender<Progress>,
+}
+
+/// The times of [`StoreOptions`] that a chunk's write needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    deadline: Duration,
+    slow: Duration,
+    laggard: Duration,
+    laggard_without_memory: Duration,
+}
+
+impl From<&StoreOptions> for Times {
+    fn from(options: &StoreOptions) -> Self {
+        Self {
+            deadline: options.write_deadline,
+            slow: options.slow_replica,
+            laggard: options.laggard_time,
+            laggard_without_memory: options.laggard_grace,
+        }
+    }
+}
+
+impl ChunkWrite {
+    /// Writes `blob` until all replicas answered or were given up. `memory` is the blob's share of the writers' pool.
+    pub(crate) async fn run(self, blob: Blob, memory: Arc<Share>) {
+        let mut memory = Some(memory);
+        let mut laggard_memory = None;
+        let place = blob.key.placement;
+        let candidate = |device| self.placement.candidate(device, self.data.writable(device));
+        let primaries: Vec<_> = self.placement.primaries(place).into_iter().map(candidate).collect();
+        let handoffs = std::iter::once_with(|| self.placement.handoffs(place))
+            .flatten()
+            .map(candidate);
+        let (mut quorum, mut commands) = WriteQuorum::start(self.placement.required(), &primaries, handoffs);
+        let mut sends = FuturesUnordered::new();
+        let mut last_failure = None;
+        let mut timer = pin!(tokio::time::sleep(self.times.slow));
+        loop {
+            for command in commands.drain(..) {
+                match command {
+                    Command::SendTo(device) => {
+                        self.started.note(device, blob.key.id.chunk);
+                        sends.push(self.send(device, blob.clone()));
+                    }
+                    Command::Succeed => {
+                        laggard_memory = self.laggards.try_acquire(blob.payload.len());
+                        let patience = if laggard_memory.is_some() {
+                            memory = None;
+                            self.times.laggard
+                        } else {
+                            self.times.laggard_without_memory
+                        };
+                        timer.as_mut().reset(Instant::now() + patience);
+                        self.progress.send_modify(|progress| progress.phase = Phase::Reached);
+                    }
+                    Command::GiveUp => return self.fail(quorum.stored().count(), last_failure),
+                }
+            }
+            self.show(&quorum);
+            if quorum.settled() {
+                break;
+            }
+            commands = tokio::select! {
+                () = self.started.stop.cancelled() => return,
+                Some((device, result)) = sends.next() => {
+                    let event = if result.is_ok() { Event::Stored(device) } else { Event::Failed(device) };
+                    last_failure = result.err().or(last_failure);
+                    quorum.on(event)
+                }
+                () = &mut timer => {
+                    timer.as_mut().reset(Instant::now() + self.times.slow);
+                    quorum.on(Event::Laggard)
+                }
+            };
+        }
+        let given_up = sends.len() as u64;
+        metrics::counter!(REPLICA_WRITES, "outcome" => "given_up").increment(given_up);
+        drop((memory, laggard_memory));
+    }
+
+    async fn send(&self, device: DeviceId, blob: Blob) -> (DeviceId, Result<(), BlobError>) {
+        let result = self.data.put_blob(device, blob, self.times.deadline).await;
+        let outcome = if result.is_ok() { "stored" } else { "failed" };
+        metrics::counter!(REPLICA_WRITES, "outcome" => outcome).increment(1);
+        if let Err(error) = &result {
+            tracing::debug!(%device, %error, "a device did not take a chunk");
+        }
+        (device, result)
+    }
+
+    fn show<S: Iterator<Item = crate::placement::Candidate>>(&self, quorum: &WriteQuorum<S>) {
+        self.progress.send_modify(|progress| {
+            progress.stored = quorum.stored().collect();
+            progress.settled = quorum.settled();
+        });
+    }
+
+    fn fail(&self, copies: usize, last: Option<BlobError>) {
+        metrics::counter!(NO_QUORUM).increment(1);
+        let needed = self.placement.required();
+        let why = last.map_or_else(|| "no device takes writes".to_owned(), |error| error.to_string());
+        let text = format!("{copies} of {needed} needed copies of a chunk could be stored: {why}");
+        self.progress.send_modify(|progress| {
+            progress.phase = Phase::Failed(text);
+            progress.settled = true;
+        });
+    }
+}

@@ -1,0 +1,224 @@
+//! Reads one slice of one chunk from the nearest good copy.
+//!
+//! Aim: one device's time for the reader, spread load for the cluster, and never a bad byte (INT-1).
+//! 1. A replica in this process is read first, then primaries whose node is thought to be up, in an order that depends
+//!    on the chunk, then the other primaries, then handoffs, then every other device of the ring.
+//! 2. A copy that fails, is absent or does not verify is followed by the next at once; one that is slow gets company
+//!    after the hedge delay. The first good one wins.
+//! 3. When all have failed and one could not be reached, the bytes may still be there: not available. When all have
+//!    answered, the shard is asked whether the stream still lives: a deleted one is gone, a live one is lost.
+
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use metadata::ids::DeviceId;
+use metadata::query::{Found, Life, Query};
+use storage_node::client::{BlobError, DataPlane};
+use storage_node::device::{BlobKey, BlobSlice};
+use tokio::time::Instant;
+
+use crate::bucket::Bucket;
+use crate::context::RequestContext;
+use crate::error::StoreError;
+use crate::metrics::{ABSENT_COPIES, CORRUPT_COPIES, HEDGED_READS, LOST_READS, READ_BYTES};
+use crate::placement::Placement;
+use crate::store::Store;
+
+/// Copies of one slice asked at once.
+const ASKED_AT_ONCE: usize = 3;
+
+/// A part of one chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) key: BlobKey,
+    /// The chunk's length in bytes.
+    pub(crate) chunk_len: u32,
+    /// The bytes wanted, within the chunk and not empty.
+    pub(crate) range: Range<u32>,
+    pub(crate) policy: metadata::model::PolicyId,
+}
+
+/// What was learned about copies on the way.
+#[derive(Default)]
+struct Learned {
+    bad: Vec<DeviceId>,
+    unreachable: Option<BlobError>,
+}
+
+impl Store {
+    /// The slice's bytes, verified.
+    pub(crate) async fn fetch(&self, cx: &RequestContext, bucket: &Bucket, slice: &Slice) -> Result<Bytes, StoreError> {
+        let placement = self.inner.placement(slice.policy)?;
+        let data = &self.inner.planes.data;
+        let mut sources = Sources::new(&placement, &**data, slice.key);
+        let mut learned = Learned::default();
+        let mut asked = FuturesUnordered::new();
+        let hedge_delay = self.inner.options.hedge_delay;
+        let mut hedge = pin!(tokio::time::sleep(hedge_delay));
+        loop {
+            if asked.is_empty() {
+                match sources.next() {
+                    Some(device) => asked.push(self.ask(device, slice)),
+                    None => return Err(self.none_is_good(cx, bucket, slice, learned).await),
+                }
+            }
+            tokio::select! {
+                Some((device, answer)) = asked.next() => match answer {
+                    Ok(bytes) => {
+                        metrics::counter!(READ_BYTES).increment(bytes.len() as u64);
+                        self.tell_bad(bucket, &placement, slice, &learned, device);
+                        return Ok(bytes);
+                    }
+                    Err(error) => learned.note(device, error, &placement, slice),
+                },
+                () = &mut hedge, if asked.len() < ASKED_AT_ONCE => {
+                    hedge.as_mut().reset(Instant::now() + hedge_delay);
+                    if let Some(device) = sources.next() {
+                        metrics::counter!(HEDGED_READS).increment(1);
+                        asked.push(self.ask(device, slice));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, device: DeviceId, slice: &Slice) -> (DeviceId, Result<Bytes, BlobError>) {
+        let deadline = self.inner.options.read_deadline;
+        let answer = self
+            .inner
+            .planes
+            .data
+            .read_blob(device, slice.key, slice.range.clone(), deadline)
+            .await;
+        (device, answer.and_then(|found| verified(device, slice, &found)))
+    }
+
+    /// Has the chunk's bad copies repaired; `good` served it.
+    fn tell_bad(&self, bucket: &Bucket, placement: &Placement, slice: &Slice, learned: &Learned, good: DeviceId) {
+        if learned.bad.is_empty() {
+            return;
+        }
+        let primaries = placement.primaries(slice.key.placement).into_iter();
+        let mut devices: Vec<_> = primaries.filter(|device| !learned.bad.contains(device)).collect();
+        if !devices.contains(&good) {
+            devices.push(good);
+        }
+        devices.sort_unstable();
+        self.inner.findings.tell(bucket.info.shard, slice.key.id, devices);
+    }
+
+    async fn none_is_good(&self, cx: &RequestContext, bucket: &Bucket, slice: &Slice, learned: Learned) -> StoreError {
+        if let Some(error) = learned.unreachable {
+            return StoreError::Unavailable(error.to_string());
+        }
+        let query = Query::Lives {
+            writes: vec![slice.key.id.write],
+        };
+        match self.query(cx, bucket.info.shard, query).await {
+            Ok(Found::Lives(lives)) if lives.first() == Some(&Life::Referenced) => {
+                metrics::counter!(LOST_READS).increment(1);
+                tracing::error!(blob = %slice.key.id, bucket = %bucket.info.id, "no good copy of a chunk is left");
+                self.inner.findings.tell(bucket.info.shard, slice.key.id, Vec::new());
+                StoreError::Lost
+            }
+            // Deleted while it was read.
+            Ok(_) => StoreError::NoSuchKey,
+            Err(error) => error,
+        }
+    }
+}
+
+impl Learned {
+    fn note(&mut self, device: DeviceId, error: BlobError, placement: &Placement, slice: &Slice) {
+        match error {
+            BlobError::Corrupt(_) | BlobError::BadFrames(_) => {
+                metrics::counter!(CORRUPT_COPIES).increment(1);
+                tracing::warn!(%device, blob = %slice.key.id, "a damaged copy was met and not served");
+                self.bad.push(device);
+            }
+            BlobError::Absent(_) => {
+                // Only primaries owe a copy.
+                if placement.primaries(slice.key.placement).contains(&device) {
+                    metrics::counter!(ABSENT_COPIES).increment(1);
+                    self.bad.push(device);
+                }
+            }
+            BlobError::Refused(..) | BlobError::Unreachable(..) => self.unreachable = Some(error),
+        }
+    }
+}
+
+/// INT-1: the bytes asked for, if the device sent the right blob and every frame verifies.
+fn verified(device: DeviceId, slice: &Slice, found: &BlobSlice) -> Result<Bytes, BlobError> {
+    let right = found.key == slice.key && found.header.len == slice.chunk_len && found.verify().is_ok();
+    let bytes = if right {
+        found.bytes(slice.range.clone())
+    } else {
+        Bytes::new()
+    };
+    if bytes.len() == slice.range.len() {
+        Ok(bytes)
+    } else {
+        Err(BlobError::Corrupt(device))
+    }
+}
+
+/// The devices to ask, best first. Each stage is made when the one before is used up.
+struct Sources<'a> {
+    placement: &'a Arc<Placement>,
+    data: &'a dyn DataPlane,
+    key: BlobKey,
+    /// Given out or in `ready`.
+    known: Vec<DeviceId>,
+    ready: std::vec::IntoIter<DeviceId>,
+    stage: Stage,
+}
+
+enum Stage {
+    Primaries,
+    Handoffs,
+    Others,
+}
+
+impl<'a> Sources<'a> {
+    fn new(placement: &'a Arc<Placement>, data: &'a dyn DataPlane, key: BlobKey) -> Self {
+        let mut primaries = placement.primaries(key.placement);
+        let turn = usize::try_from(key.placement % primaries.len().max(1) as u64).unwrap_or(0);
+        primaries.rotate_left(turn);
+        primaries.sort_by_key(|device| (!data.local(*device), !data.writable(*device)));
+        Self {
+            placement,
+            data,
+            key,
+            known: primaries.clone(),
+            ready: primaries.into_iter(),
+            stage: Stage::Primaries,
+        }
+    }
+
+    fn next(&mut self) -> Option<DeviceId> {
+        loop {
+            if let Some(device) = self.ready.next() {
+                return Some(device);
+            }
+            let mut more = match self.stage {
+                Stage::Primaries => {
+                    self.stage = Stage::Handoffs;
+                    self.placement.handoffs(self.key.placement)
+                }
+                Stage::Handoffs => {
+                    self.stage = Stage::Others;
+                    self.placement.others(&self.known)
+                }
+                Stage::Others => return None,
+            };
+            more.sort_by_key(|device| !self.data.local(*device));
+            self.known.extend(&more);
+            self.ready = more.into_iter();
+        }
+    }
+}

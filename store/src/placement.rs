@@ -1,0 +1,204 @@
+//! Where the chunks of a stream belong, and which devices count as different failure domains (DUR-1).
+//!
+//! The placement hash itself is `storage_node::client::placement`, shared with repair; this file turns it into devices
+//! and is the only one that converts between the ring's and the metadata plane's device ids.
+//!
+//! **Failure domain.** The widest of region, zone and node of which the ring has at least as many as replicas; when it
+//! has fewer nodes than replicas, the node. So a ring over three zones acknowledges only what is synced in two zones,
+//! and a ring over two zones goes on when one of them is down.
+//!
+//! **Quorum.** A majority of the replicas, in different domains; a ring with fewer domains than that asks for a copy
+//! in each domain it has: one node with three disks acknowledges after one copy, and `halo up --nodes 1` says so.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use metadata::ids::DeviceId;
+use ring::{Device, Ring};
+
+/// Handoffs offered to one chunk's write or asked by one chunk's read first, for each replica.
+const HANDOFFS_PER_REPLICA: usize = 2;
+/// Devices without a claim on a chunk that are asked for it when all others failed.
+pub(crate) const SEARCHED_DEVICES_MAX: usize = 64;
+
+/// One live ring, with what is the same for all its partitions.
+#[derive(Debug)]
+pub(crate) struct Placement {
+    ring: Arc<Ring>,
+    level: Level,
+    required: usize,
+}
+
+/// A failure domain: region, zone and node, the finer ones zero when they do not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Domain(u32, u32, u64);
+
+#[cfg(test)]
+impl Domain {
+    /// The domain of a node whose region and zone do not matter.
+    pub(crate) fn of_node(node: u64) -> Self {
+        Self(0, 0, node)
+    }
+}
+
+/// A device that may hold a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) device: DeviceId,
+    pub(crate) domain: Domain,
+    /// False when its node is thought to be down or the device to take no writes.
+    pub(crate) ready: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Region,
+    Zone,
+    Node,
+}
+
+impl Level {
+    fn domain(self, device: &Device) -> Domain {
+        match self {
+            Self::Region => Domain(device.region, 0, 0),
+            Self::Zone => Domain(device.region, device.zone, 0),
+            Self::Node => Domain(device.region, device.zone, device.node),
+        }
+    }
+
+    fn domains(self, ring: &Ring) -> usize {
+        let domains = ring
+            .devices()
+            .filter(|device| device.weight > 0.0)
+            .map(|device| self.domain(device));
+        domains.collect::<HashSet<_>>().len()
+    }
+}
+
+impl Placement {
+    pub(crate) fn new(ring: Arc<Ring>) -> Self {
+        let replicas = ring.replicas();
+        let spread = [Level::Region, Level::Zone]
+            .into_iter()
+            .find(|level| level.domains(&ring) >= replicas);
+        let level = spread.unwrap_or(Level::Node);
+        let majority = replicas / 2 + 1;
+        let required = majority.min(level.domains(&ring)).max(1);
+        Self { ring, level, required }
+    }
+
+    /// True while `ring` is the one this was made from.
+    pub(crate) fn is_of(&self, ring: &Arc<Ring>) -> bool {
+        Arc::ptr_eq(&self.ring, ring) || self.ring.version() == ring.version()
+    }
+
+    pub(crate) fn ring_version(&self) -> u64 {
+        self.ring.version()
+    }
+
+    /// In how many different domains a chunk must be synced before it is acknowledged (DUR-1).
+    pub(crate) fn required(&self) -> usize {
+        self.required
+    }
+
+    pub(crate) fn partition(&self, placement: u64) -> u32 {
+        self.ring.partition_of(placement).0
+    }
+
+    /// The devices that shall hold the chunk, in the ring's order.
+    pub(crate) fn primaries(&self, placement: u64) -> Vec<DeviceId> {
+        let partition = self.ring.partition_of(placement);
+        self.ring.primaries(partition).iter().map(|id| from_ring(*id)).collect()
+    }
+
+    /// The devices that stand in for primaries, best first.
+    pub(crate) fn handoffs(&self, placement: u64) -> Vec<DeviceId> {
+        let partition = self.ring.partition_of(placement);
+        let most = HANDOFFS_PER_REPLICA * self.ring.replicas();
+        self.ring.handoffs(partition).take(most).map(from_ring).collect()
+    }
+
+    /// All other devices of the ring, up to [`SEARCHED_DEVICES_MAX`]: where a chunk may lie that was written under an
+    /// older ring.
+    pub(crate) fn others(&self, known: &[DeviceId]) -> Vec<DeviceId> {
+        let devices = self.ring.devices().map(|device| from_ring(device.id));
+        devices
+            .filter(|device| !known.contains(device))
+            .take(SEARCHED_DEVICES_MAX)
+            .collect()
+    }
+
+    /// The device as a candidate for a write.
+    pub(crate) fn candidate(&self, device: DeviceId, ready: bool) -> Candidate {
+        let domain = self
+            .ring
+            .device(ring::DeviceId(device.0))
+            .map(|found| self.level.domain(found));
+        Candidate {
+            device,
+            domain: domain.unwrap_or_default(),
+            ready,
+        }
+    }
+}
+
+fn from_ring(id: ring::DeviceId) -> DeviceId {
+    DeviceId(id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(replicas: usize, devices: &[(u32, u32, u64)]) -> Arc<Ring> {
+        let mut builder = ring::Builder::new(4, replicas, 0).unwrap();
+        for (n, (region, zone, node)) in devices.iter().enumerate() {
+            let device = Device {
+                id: ring::DeviceId(0),
+                region: *region,
+                zone: *zone,
+                node: *node,
+                address: format!("127.0.0.1:{}", 1000 + node),
+                name: format!("d{n}"),
+                weight: 1.0,
+            };
+            builder.add(device).unwrap();
+        }
+        builder.rebalance(1, 1).unwrap();
+        Arc::new(builder.ring().unwrap())
+    }
+
+    #[test]
+    fn dur_1_three_nodes_need_two_copies() {
+        let placement = Placement::new(ring(3, &[(1, 1, 1), (1, 1, 2), (1, 1, 3)]));
+        assert_eq!((placement.level, placement.required()), (Level::Node, 2));
+    }
+
+    #[test]
+    fn dur_1_one_node_with_three_disks_needs_one_copy() {
+        let placement = Placement::new(ring(3, &[(1, 1, 1), (1, 1, 1), (1, 1, 1)]));
+        assert_eq!((placement.level, placement.required()), (Level::Node, 1));
+    }
+
+    #[test]
+    fn dur_1_three_zones_need_two_zones() {
+        let placement = Placement::new(ring(3, &[(1, 1, 1), (1, 2, 2), (1, 3, 3), (1, 3, 4)]));
+        assert_eq!((placement.level, placement.required()), (Level::Zone, 2));
+    }
+
+    #[test]
+    fn two_zones_go_on_when_one_is_down() {
+        let placement = Placement::new(ring(3, &[(1, 1, 1), (1, 1, 2), (1, 2, 3), (1, 2, 4)]));
+        assert_eq!((placement.level, placement.required()), (Level::Node, 2));
+    }
+
+    #[test]
+    fn every_device_is_found_once() {
+        let placement = Placement::new(ring(2, &[(1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4), (1, 1, 4)]));
+        let mut known = placement.primaries(77);
+        known.extend(placement.handoffs(77));
+        known.extend(placement.others(&known.clone()));
+        known.sort_unstable();
+        assert_eq!(known, (0..5).map(DeviceId).collect::<Vec<_>>());
+    }
+}
