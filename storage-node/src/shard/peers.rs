@@ -1,0 +1,145 @@
+//! What this node knows of the others: the incarnation of each one's store (DUR-5) and how far its clock is off.
+//!
+//! The first incarnation a peer shows is kept, synced, before the peer is answered. From then on a message from that
+//! node id with another incarnation is refused, and so is an answer: a node that lost its store cannot vote again
+//! under its old name. A node is known anew only after [`Peers::forget`], which belongs to taking it out of the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use metadata::ids::NodeId;
+use metadata::rows::Visit;
+use parking_lot::Mutex;
+
+use super::layout;
+use super::store::{RowStore, Space, StoreFailed, WriteSet};
+use super::writer::{Durability, Writer};
+
+/// A leader whose clock is further off than this from most of its peers does not lead, in milliseconds.
+pub const CLOCK_SKEW_MAX_MS: u64 = 2_000;
+/// Answers that took longer say nothing about clocks, in milliseconds.
+const CLOCK_ROUND_TRIP_MAX_MS: u64 = 500;
+
+/// The other nodes, as this one has met them.
+pub(crate) struct Peers {
+    writer: Writer,
+    incarnations: Mutex<BTreeMap<NodeId, u128>>,
+    /// Their clock minus ours, in milliseconds.
+    clock_offsets: Mutex<BTreeMap<NodeId, i64>>,
+}
+
+/// What a shown incarnation means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    Known,
+    New,
+    Other,
+}
+
+impl Peers {
+    /// Loads what is known. Blocks on the store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) fn load(store: &Arc<dyn RowStore>, writer: Writer) -> Result<Self, StoreFailed> {
+        let mut incarnations = BTreeMap::new();
+        let (from, until) = (layout::peer(NodeId(0)), layout::peer(NodeId(u64::MAX)));
+        store.scan(Space::State, &from, &until, &mut |key, value| {
+            if let (Some(node), Ok(incarnation)) = (layout::peer_node(key), value.try_into()) {
+                incarnations.insert(node, u128::from_le_bytes(incarnation));
+            }
+            Visit::Next
+        })?;
+        Ok(Self {
+            writer,
+            incarnations: Mutex::new(incarnations),
+            clock_offsets: Mutex::default(),
+        })
+    }
+
+    /// The incarnation under which `node` is known.
+    pub(crate) fn incarnation(&self, node: NodeId) -> Option<u128> {
+        self.incarnations.lock().get(&node).copied()
+    }
+
+    /// Checks the incarnation a peer shows, and keeps it when it is the first. `false`: it is another one's.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn meet(&self, node: NodeId, incarnation: u128) -> Result<bool, StoreFailed> {
+        match self.judge(node, incarnation) {
+            Shown::Known => Ok(true),
+            Shown::Other => Ok(false),
+            Shown::New => {
+                let mut set = WriteSet::new();
+                let value = Bytes::copy_from_slice(&incarnation.to_le_bytes());
+                set.put(Space::State, layout::peer(node), value);
+                self.writer.write(set, Durability::Synced).await?;
+                let kept = *self.incarnations.lock().entry(node).or_insert(incarnation);
+                Ok(kept == incarnation)
+            }
+        }
+    }
+
+    /// Forgets a node that was taken out of the cluster, so that its id may come back with a new store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn forget(&self, node: NodeId) -> Result<(), StoreFailed> {
+        let mut set = WriteSet::new();
+        set.remove(Space::State, layout::peer(node));
+        self.writer.write(set, Durability::Synced).await?;
+        self.incarnations.lock().remove(&node);
+        Ok(())
+    }
+
+    fn judge(&self, node: NodeId, incarnation: u128) -> Shown {
+        match self.incarnation(node) {
+            None => Shown::New,
+            Some(known) if known == incarnation => Shown::Known,
+            Some(_) => Shown::Other,
+        }
+    }
+
+    /// Takes a peer's clock from an answer to a call that was sent at `sent_ms` and ended at `now_ms`.
+    pub(crate) fn note_clock(&self, node: NodeId, theirs_ms: u64, sent_ms: u64, now_ms: u64) {
+        if let Some(offset) = clock_offset(theirs_ms, sent_ms, now_ms) {
+            self.clock_offsets.lock().insert(node, offset);
+        }
+    }
+
+    /// True when this node's clock is off from most of `others`.
+    pub(crate) fn clock_is_off(&self, others: &[NodeId]) -> bool {
+        let offsets = self.clock_offsets.lock();
+        let off = others.iter().filter_map(|node| offsets.get(node));
+        let off = off.filter(|offset| offset.unsigned_abs() > CLOCK_SKEW_MAX_MS).count();
+        off * 2 > others.len()
+    }
+
+    /// True when the clock of `node` is known to be off from this one's.
+    pub(crate) fn clock_offset_is_large(&self, node: NodeId) -> bool {
+        self.clock_offsets
+            .lock()
+            .get(&node)
+            .is_some_and(|offset| offset.unsigned_abs() > CLOCK_SKEW_MAX_MS)
+    }
+
+    /// Every peer's clock minus ours, in milliseconds.
+    pub(crate) fn clock_offsets(&self) -> Vec<(NodeId, i64)> {
+        self.clock_offsets
+            .lock()
+            .iter()
+            .map(|(node, offset)| (*node, *offset))
+            .collect()
+    }
+}
+
+/// Their clock minus ours, when the answer came fast enough to tell.
+fn clock_offset(theirs_ms: u64, sent_ms: u64, now_ms: u64) -> Option<i64> {
+    let round_trip = now_ms
+        .checked_sub(sent_ms)
+        .filter(|ms| *ms <= CLOCK_ROUND_TRIP_MAX_MS)?;
+    let ours = sent_ms + round_trip / 2;
+    Some(i64::try_from(theirs_ms).ok()? - i64::try_from(ours).ok()?)
+}

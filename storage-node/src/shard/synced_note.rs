@@ -1,0 +1,198 @@
+//! The side file in which a node notes how far its store is known to be synced (DUR-5).
+//!
+//! ```text
+//! file `synced` = slot 0 | slot 1, 128 bytes each, written in turn
+//! slot = "HALOSYNC" | version u16 | cluster u128 | node u64 | incarnation u128 | counter u64 | sequence u64
+//!        | zeros | CRC-64 of all before it
+//! ```
+//! The valid slot with the larger counter speaks. A slot is written after every sync and never names more than that
+//! sync covered, so the note is never ahead of the store. The file itself is synced at most every
+//! [`NOTE_SYNC_INTERVAL`]: a lost or cut write-ahead log is noticed exactly while the machine ran on, and after a power
+//! cut up to that interval late.
+//!
+//! It lies beside the database's folder, so that an emptied database is noticed too.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metadata::ids::{ClusterId, NodeId};
+
+use super::identity::StoreIdentity;
+
+/// How often the note is synced at most.
+pub const NOTE_SYNC_INTERVAL: Duration = Duration::from_millis(500);
+
+const SLOT_BYTES: usize = 128;
+const MAGIC: &[u8; 8] = b"HALOSYNC";
+const NOTE_FORMAT: u16 = 1;
+
+/// What the side file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) identity: StoreIdentity,
+    /// Everything up to this sequence number was synced.
+    pub(crate) sequence: u64,
+    counter: u64,
+}
+
+/// The open side file.
+pub(crate) struct SyncedNote {
+    /// None for a store in memory.
+    file: Option<Arc<File>>,
+    noted: Noted,
+    synced_at: Instant,
+    dirty: bool,
+}
+
+impl SyncedNote {
+    /// Reads the note in `dir`; `None` when there is none, or none that is whole.
+    pub(crate) fn read(dir: &Path) -> io::Result<Option<Noted>> {
+        let bytes = match std::fs::read(path(dir)) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        Ok(bytes
+            .chunks_exact(SLOT_BYTES)
+            .filter_map(Noted::decode)
+            .max_by_key(|noted| noted.counter))
+    }
+
+    /// Writes a note for `identity` and syncs it and its folder, so that it exists from now on.
+    pub(crate) fn create(dir: &Path, identity: StoreIdentity, sequence: u64) -> io::Result<Self> {
+        let before = Self::read(dir)?.map_or(0, |noted| noted.counter);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path(dir))?;
+        let noted = Noted {
+            identity,
+            sequence,
+            counter: before + 1,
+        };
+        for slot in 0..2 {
+            file.write_all_at(&noted.encode(), slot * SLOT_BYTES as u64)?;
+        }
+        file.sync_all()?;
+        File::open(dir)?.sync_all()?;
+        Ok(Self {
+            file: Some(Arc::new(file)),
+            noted,
+            synced_at: Instant::now(),
+            dirty: false,
+        })
+    }
+
+    /// A note that is written nowhere.
+    pub(crate) fn nowhere(identity: StoreIdentity) -> Self {
+        let noted = Noted {
+            identity,
+            sequence: 0,
+            counter: 0,
+        };
+        Self {
+            file: None,
+            noted,
+            synced_at: Instant::now(),
+            dirty: false,
+        }
+    }
+
+    /// Notes that everything up to `sequence` is synced. Call it only after the sync returned.
+    pub(crate) fn synced(&mut self, sequence: u64) {
+        let Some(file) = &self.file else { return };
+        if sequence <= self.noted.sequence {
+            return;
+        }
+        self.noted.sequence = sequence;
+        self.noted.counter += 1;
+        let slot = self.noted.counter % 2;
+        if let Err(e) = file.write_all_at(&self.noted.encode(), slot * SLOT_BYTES as u64) {
+            tracing::warn!(error = %e, "the note of what is synced was not written");
+            return;
+        }
+        self.dirty = true;
+        if self.synced_at.elapsed() >= NOTE_SYNC_INTERVAL {
+            self.sync();
+        }
+    }
+
+    /// Makes the last note durable; called when the writer ends.
+    pub(crate) fn close(&mut self) {
+        self.sync();
+    }
+
+    fn sync(&mut self) {
+        let Some(file) = self.file.as_ref().filter(|_| self.dirty) else {
+            return;
+        };
+        if let Err(e) = file.sync_data() {
+            tracing::warn!(error = %e, "the note of what is synced was not synced");
+        }
+        self.synced_at = Instant::now();
+        self.dirty = false;
+    }
+}
+
+impl Noted {
+    #[cfg(test)]
+    pub(crate) fn test(identity: StoreIdentity, sequence: u64) -> Self {
+        Self {
+            identity,
+            sequence,
+            counter: 1,
+        }
+    }
+
+    fn encode(&self) -> [u8; SLOT_BYTES] {
+        let mut slot = [0; SLOT_BYTES];
+        slot[..8].copy_from_slice(MAGIC);
+        slot[8..10].copy_from_slice(&NOTE_FORMAT.to_le_bytes());
+        slot[10..26].copy_from_slice(&self.identity.cluster.0.to_le_bytes());
+        slot[26..34].copy_from_slice(&self.identity.node.0.to_le_bytes());
+        slot[34..50].copy_from_slice(&self.identity.incarnation.to_le_bytes());
+        slot[50..58].copy_from_slice(&self.counter.to_le_bytes());
+        slot[58..66].copy_from_slice(&self.sequence.to_le_bytes());
+        let sum = checksum(&slot[..SLOT_BYTES - 8]);
+        slot[SLOT_BYTES - 8..].copy_from_slice(&sum.to_le_bytes());
+        slot
+    }
+
+    fn decode(slot: &[u8]) -> Option<Self> {
+        let slot: &[u8; SLOT_BYTES] = slot.try_into().ok()?;
+        let (body, sum) = slot.split_at(SLOT_BYTES - 8);
+        if &body[..8] != MAGIC || body[8..10] != NOTE_FORMAT.to_le_bytes() || sum != checksum(body).to_le_bytes() {
+            return None;
+        }
+        let u64_at = |at: usize| body[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+        let u128_at = |at: usize| body[at..at + 16].try_into().map(u128::from_le_bytes).ok();
+        let identity = StoreIdentity {
+            cluster: ClusterId(u128_at(10)?),
+            node: NodeId(u64_at(26)?),
+            incarnation: u128_at(34)?,
+        };
+        Some(Self {
+            identity,
+            counter: u64_at(50)?,
+            sequence: u64_at(58)?,
+        })
+    }
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join("synced")
+}
+
+#[cfg(test)]
+#[path = "synced_note_tests.rs"]
+mod tests;
