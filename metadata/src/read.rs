@@ -218,9 +218,14 @@ pub(crate) fn completed_upload(
         .filter(|row| row.bucket == bucket && row.key == key)
         .map(|row| row.upload);
     Ok(row.filter(|upload| match upload.state {
-        UploadState::Completed { at_ms, .. } => at_ms.saturating_add(COMPLETED_UPLOAD_MS) >= time_ms,
+        UploadState::Completed { at_ms, .. } => !forgotten(at_ms, time_ms),
         UploadState::Open => false,
     }))
+}
+
+/// True when a completed upload is no longer remembered, whether or not its rows were purged yet.
+pub(crate) fn forgotten(at_ms: u64, time_ms: u64) -> bool {
+    at_ms.saturating_add(COMPLETED_UPLOAD_MS) < time_ms
 }
 
 pub(crate) fn reference(rows: &dyn ReadRows, write: WriteId) -> Result<Option<RefRow>, RowsError> {

@@ -42,6 +42,7 @@ mod tests;
 use crate::REQUEST_WINDOW_MS;
 use crate::codec;
 use crate::command::{Batch, Command, Envelope};
+use crate::ids::RequestId;
 use crate::keys;
 use crate::read;
 use crate::reply::{Done, Refusal, Reply};
@@ -92,7 +93,7 @@ fn apply_once(shard: &mut Shard<'_>, envelope: &Envelope, kind: ShardKind) -> Re
     if envelope.command == Command::Tick {
         return Ok(Ok(Done::Ok));
     }
-    if envelope.request.made_ms().saturating_add(REQUEST_WINDOW_MS) < shard.now_ms() {
+    if too_old(envelope.request, shard.now_ms()) {
         return Ok(Err(Refusal::TooOld));
     }
     let name = keys::request(envelope.request);
@@ -106,6 +107,11 @@ fn apply_once(shard: &mut Shard<'_>, envelope: &Envelope, kind: ShardKind) -> Re
     };
     shard.rows.put(Family::Requests, name, codec::encode_row(&reply));
     Ok(reply)
+}
+
+/// True when repeats of a request are no longer known.
+fn too_old(request: RequestId, now_ms: u64) -> bool {
+    request.made_ms().saturating_add(REQUEST_WINDOW_MS) < now_ms
 }
 
 /// Executes one command. Every rule is checked before the first row is changed, so a refusal changes nothing.

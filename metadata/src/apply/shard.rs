@@ -132,7 +132,13 @@ impl<'a> Shard<'a> {
             }
             if open.totals != open.totals_before {
                 self.counters.totals = moved(self.counters.totals, open.totals_before, open.totals);
-                self.put(Family::Buckets, keys::bucket_totals(bucket), &open.totals);
+                let name = keys::bucket_totals(bucket);
+                // An empty bucket has no row, however it became empty: equal states have equal rows.
+                if open.totals == Totals::default() {
+                    self.rows.remove(Family::Buckets, name);
+                } else {
+                    self.put(Family::Buckets, name, &open.totals);
+                }
             }
         }
         if self.counters != self.counters_before {

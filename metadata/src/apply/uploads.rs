@@ -1,6 +1,7 @@
 //! Multipart uploads. UploadPart, Complete and Abort of one upload are entries of one shard, so their races have one
 //! order: a part after Complete or Abort is refused, the part committed last under a number wins.
 
+use crate::PARTS_MAX;
 use crate::command::{Command, CompletedPart};
 use crate::ids::{BucketId, MultipartId};
 use crate::keys;
@@ -13,7 +14,6 @@ use crate::read;
 use crate::reply::{Done, Refusal};
 use crate::rows::{Family, RowsError};
 use crate::values::CompletedRow;
-use crate::{COMPLETED_UPLOAD_MS, PARTS_MAX};
 
 use super::conditions::check;
 use super::objects::{become_latest, check_key, check_metadata, etag};
@@ -285,9 +285,4 @@ fn remember(
     shard.put(Family::Uploads, keys::completed_at(at_ms, id), &());
     shard.totals_mut(bucket)?.uploads -= 1;
     Ok(())
-}
-
-/// True when a completed upload is no longer remembered.
-pub(crate) fn forgotten(at_ms: u64, now_ms: u64) -> bool {
-    at_ms.saturating_add(COMPLETED_UPLOAD_MS) < now_ms
 }

@@ -28,7 +28,7 @@ pub(super) fn list_buckets(
         &from,
         keys::after_prefix(&all),
         limit,
-        &mut |_, id| {
+        |_: &[u8], id| {
             ids.push(id);
             Ok(())
         },
@@ -50,7 +50,7 @@ pub(super) fn all_buckets(rows: &dyn ReadRows, after: Option<BucketId>, limit: u
         &from,
         keys::after_prefix(&first[..1]),
         limit,
-        &mut |_, info| {
+        |_: &[u8], info| {
             buckets.push(info);
             Ok(())
         },
@@ -77,7 +77,7 @@ pub(super) fn list_records(
         &from,
         keys::after_prefix(&all),
         limit,
-        &mut |name, record| {
+        |name: &[u8], record| {
             let key = std::str::from_utf8(&name[all.len()..]).map_err(|_| read::misnamed(Family::Records, name))?;
             records.push((key.to_owned(), record));
             Ok(())
