@@ -375,10 +375,15 @@ fn write_loop(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Job>) {
 /// returned.
 fn commit_group(writer: &mut Writer, first: Job, queue: &mut mpsc::UnboundedReceiver<Job>) -> Option<Job> {
     let (mut ops, mut replies, mut permits, mut total) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let bytes_max = writer
+        .core
+        .options
+        .group_bytes
+        .min(writer.core.options.segment_bytes as usize);
     let mut next = Some(first);
     while let Some(job) = next.take() {
         match job {
-            Job::Commit { bytes, .. } if !ops.is_empty() && total + bytes > writer.core.options.group_bytes => {
+            Job::Commit { bytes, .. } if !ops.is_empty() && total + bytes > bytes_max => {
                 next = Some(job);
                 break;
             }

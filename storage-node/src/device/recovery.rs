@@ -269,7 +269,7 @@ impl<'a> Replay<'a> {
         let file = match opened {
             Opened::Fine(file) => Arc::new(file),
             // Nothing goes into a segment before its header is synced.
-            Opened::NoHeader(len) if newest && len <= HEADER_BYTES.into() => {
+            Opened::NoHeader(len) if newest && len <= u64::from(HEADER_BYTES) => {
                 removed(&*disk, &file_name(segment)).map_err(disk_failed("removing a segment"))?;
                 disk.sync_dir().map_err(disk_failed("syncing the folder"))?;
                 self.report.torn_bytes += len;

@@ -4,7 +4,13 @@ use super::super::blob::BlobHeader;
 use super::*;
 
 fn key(n: u128) -> BlobKey {
-    BlobKey { placement: 1, id: BlobId { write: WriteId(n), chunk: 0 } }
+    BlobKey {
+        placement: 1,
+        id: BlobId {
+            write: WriteId(n),
+            chunk: 0,
+        },
+    }
 }
 
 fn blob(segment: u64, offset: u32, seq: u64, n: u128) -> Record {
@@ -17,12 +23,24 @@ fn blob(segment: u64, offset: u32, seq: u64, n: u128) -> Record {
         written_ms: 0,
     };
     let kind = Kind::Blob { key: key(n), header };
-    Record { place: Place { segment, offset }, covered: 0, seq, kind, frame_crcs: vec![0] }
+    Record {
+        place: Place { segment, offset },
+        covered: 0,
+        seq,
+        kind,
+        frame_crcs: vec![0],
+    }
 }
 
 fn tombstone(segment: u64, offset: u32, seq: u64, n: u128, killed: u64) -> Record {
     let kind = Kind::Tombstone { key: key(n), killed };
-    Record { place: Place { segment, offset }, covered: 0, seq, kind, frame_crcs: Vec::new() }
+    Record {
+        place: Place { segment, offset },
+        covered: 0,
+        seq,
+        kind,
+        frame_crcs: Vec::new(),
+    }
 }
 
 /// Books with the entries they lead to.
@@ -71,7 +89,10 @@ fn a_put_lives_a_tombstone_kills_and_a_later_put_lives_again() {
 #[test]
 fn dur3_a_tombstone_moved_behind_a_newer_put_does_not_kill_it() {
     let mut ledger = Ledger::with_segments(1..=3);
-    ledger.note(&blob(1, 0, 1, 7)).note(&tombstone(2, 0, 2, 7, 1)).note(&blob(3, 0, 3, 7));
+    ledger
+        .note(&blob(1, 0, 1, 7))
+        .note(&tombstone(2, 0, 2, 7, 1))
+        .note(&blob(3, 0, 3, 7));
     ledger.note(&tombstone(3, 2000, 2, 7, 1));
     assert_eq!((ledger.living(3), ledger.entries[&key(7)].seq), (1, 3));
 }
@@ -107,11 +128,18 @@ fn dur3_a_tombstone_goes_with_the_segment_that_holds_both() {
 fn dur3_a_tombstone_stays_while_any_older_copy_may_exist() {
     let mut ledger = Ledger::with_segments(1..=4);
     // Reclaim moved the blob from 1 to 2 and was stopped before it deleted 1; then it was removed, then 2 went.
-    ledger.note(&blob(1, 0, 1, 7)).note(&blob(2, 0, 1, 7)).note(&tombstone(3, 0, 2, 7, 2));
+    ledger
+        .note(&blob(1, 0, 1, 7))
+        .note(&blob(2, 0, 1, 7))
+        .note(&tombstone(3, 0, 2, 7, 2));
     assert!(ledger.books.row(1).unwrap().stale_copies);
     ledger.books.forget(2);
     assert!(!ledger.books.droppable(2, 3));
-    assert_eq!(ledger.books.choose(0, &BTreeMap::new()), Some(1), "the stale copy goes first");
+    assert_eq!(
+        ledger.books.choose(0, &BTreeMap::new()),
+        Some(1),
+        "the stale copy goes first"
+    );
     ledger.books.forget(1);
     assert!(ledger.books.droppable(2, 3));
 }
@@ -128,7 +156,13 @@ fn a_copy_older_than_the_living_one_is_only_remembered_as_stale() {
 fn dur2_unbalanced_books_are_an_error_not_a_wrap() {
     let mut books = Accounts::default();
     books.edit(1);
-    let entry = Entry { place: Place { segment: 1, offset: 0 }, seq: 1, header: BlobHeader { ..header_of(&blob(1, 0, 1, 7)) } };
+    let entry = Entry {
+        place: Place { segment: 1, offset: 0 },
+        seq: 1,
+        header: BlobHeader {
+            ..header_of(&blob(1, 0, 1, 7))
+        },
+    };
     assert!(books.note(&tombstone(1, 9, 2, 7, 1), Some(&entry)).is_err());
 }
 
@@ -150,8 +184,16 @@ fn the_emptiest_segment_is_chosen_and_damaged_open_or_retired_ones_never() {
     ledger.books.edit(4).sealed = false;
     ledger.books.edit(5).retired = true;
     assert_eq!(ledger.books.choose(100, &BTreeMap::new()), Some(2));
-    assert_eq!(ledger.books.choose(100, &BTreeMap::from([(2, 1)])), Some(1), "2 is blocked as it stands");
-    assert_eq!(ledger.books.choose(100, &BTreeMap::from([(2, 2)])), Some(2), "2 changed since it was blocked");
+    assert_eq!(
+        ledger.books.choose(100, &BTreeMap::from([(2, 1)])),
+        Some(1),
+        "2 is blocked as it stands"
+    );
+    assert_eq!(
+        ledger.books.choose(100, &BTreeMap::from([(2, 2)])),
+        Some(2),
+        "2 changed since it was blocked"
+    );
     assert_eq!(ledger.books.choose(1000, &BTreeMap::new()), None);
 }
 
@@ -175,7 +217,11 @@ fn drained_changes_are_absolute_and_complete() {
     ledger.note(&blob(1, 0, 1, 7)).note(&tombstone(2, 0, 2, 7, 1));
     let mut batch = IndexBatch::default();
     ledger.books.drain_into(&mut batch);
-    let rows = batch.rows.iter().filter_map(|(segment, row)| Some((*segment, (*row)?))).collect();
+    let rows = batch
+        .rows
+        .iter()
+        .filter_map(|(segment, row)| Some((*segment, (*row)?)))
+        .collect();
     let loaded = Accounts::load(rows, batch.kills.clone());
     assert_eq!(loaded.rows(), ledger.books.rows());
     assert_eq!(loaded.kills, ledger.books.kills);

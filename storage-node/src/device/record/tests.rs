@@ -7,7 +7,13 @@ const SALT: [u8; 32] = [7; 32];
 const CLUSTER: ClusterId = ClusterId(9);
 
 fn key() -> BlobKey {
-    BlobKey { placement: 0x0102_0304_0506_0708, id: BlobId { write: WriteId(u128::MAX - 5), chunk: 77 } }
+    BlobKey {
+        placement: 0x0102_0304_0506_0708,
+        id: BlobId {
+            write: WriteId(u128::MAX - 5),
+            chunk: 77,
+        },
+    }
 }
 
 fn record(kind: Kind) -> Record {
@@ -15,7 +21,16 @@ fn record(kind: Kind) -> Record {
         Kind::Blob { header, .. } => (0..frames_of(header.len) as u32).collect(),
         _ => Vec::new(),
     };
-    Record { place: Place { segment: 5, offset: 8192 + 128 }, covered: 8192, seq: 1 << 40, kind, frame_crcs }
+    Record {
+        place: Place {
+            segment: 5,
+            offset: 8192 + 128,
+        },
+        covered: 8192,
+        seq: 1 << 40,
+        kind,
+        frame_crcs,
+    }
 }
 
 fn kinds() -> Vec<Kind> {
@@ -28,9 +43,18 @@ fn kinds() -> Vec<Kind> {
         written_ms: 1_700_000_000_000,
     };
     vec![
-        Kind::Blob { key: key(), header: header(0) },
-        Kind::Blob { key: key(), header: header(4096) },
-        Kind::Blob { key: key(), header: header(BLOB_BYTES_MAX as u32) },
+        Kind::Blob {
+            key: key(),
+            header: header(0),
+        },
+        Kind::Blob {
+            key: key(),
+            header: header(4096),
+        },
+        Kind::Blob {
+            key: key(),
+            header: header(BLOB_BYTES_MAX as u32),
+        },
         Kind::Tombstone { key: key(), killed: 4 },
         Kind::Mark,
         Kind::Void { garbage: 1280 },
@@ -57,15 +81,41 @@ fn every_kind_is_read_as_it_was_written() {
 fn int1_a_record_is_bound_to_its_place_and_its_segments_salt() {
     let record = record(kinds()[1]);
     let bytes = record.encode(&SALT);
-    assert_eq!(decode(&bytes, Place { offset: record.place.offset + 128, ..record.place }), None);
-    assert_eq!(decode(&bytes, Place { segment: 6, ..record.place }), None);
+    assert_eq!(
+        decode(
+            &bytes,
+            Place {
+                offset: record.place.offset + 128,
+                ..record.place
+            }
+        ),
+        None
+    );
+    assert_eq!(
+        decode(
+            &bytes,
+            Place {
+                segment: 6,
+                ..record.place
+            }
+        ),
+        None
+    );
     assert_eq!(Record::decode(&bytes, record.place, &[8; 32], CLUSTER), None);
 }
 
 #[test]
 fn a_segment_header_survives_the_loss_of_either_copy() {
-    let identity = Identity { cluster: CLUSTER, device: DeviceId(12) };
-    let header = SegmentHeader { identity, segment: 3, created_ms: 99, salt: SALT };
+    let identity = Identity {
+        cluster: CLUSTER,
+        device: DeviceId(12),
+    };
+    let header = SegmentHeader {
+        identity,
+        segment: 3,
+        created_ms: 99,
+        salt: SALT,
+    };
     let bytes = header.encode();
     assert_eq!(bytes.len(), HEADER_BYTES as usize);
     assert_eq!(SegmentHeader::decode(&bytes), Some((header, false)));
@@ -85,7 +135,13 @@ fn a_segment_header_survives_the_loss_of_either_copy() {
 fn file_names_sort_as_numbers_and_nothing_else_passes() {
     assert_eq!(segment_of(&file_name(0x1f)), Some(0x1f));
     assert!(file_name(9) < file_name(10) && file_name(255) < file_name(256));
-    for name in ["1.seg", "000000000000001F.seg", "000000000000001f.seg~", "+00000000000001f.seg", "lock"] {
+    for name in [
+        "1.seg",
+        "000000000000001F.seg",
+        "000000000000001f.seg~",
+        "+00000000000001f.seg",
+        "lock",
+    ] {
         assert_eq!(segment_of(name), None, "{name}");
     }
 }

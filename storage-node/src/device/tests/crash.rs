@@ -29,11 +29,16 @@ fn check(world: &World, model: &mut Model, context: &str) -> Writer {
     audit(&writer.core, context);
     drop(writer);
     let bare = world.without_index();
-    let (rebuilt, _) = bare.open().unwrap_or_else(|error| panic!("{context}, rebuilt: {error}"));
+    let (rebuilt, _) = bare
+        .open()
+        .unwrap_or_else(|error| panic!("{context}, rebuilt: {error}"));
     model.check(&rebuilt.core, &format!("{context}, rebuilt"));
     audit(&rebuilt.core, &format!("{context}, rebuilt"));
     drop(rebuilt);
-    world.open().unwrap_or_else(|error| panic!("{context}, again: {error}")).0
+    world
+        .open()
+        .unwrap_or_else(|error| panic!("{context}, again: {error}"))
+        .0
 }
 
 /// Operations of the disk that a whole life takes.
@@ -104,7 +109,11 @@ fn dur4_a_killed_process_promises_nothing_that_a_later_power_cut_takes() {
         let (writer, _) = world.open().unwrap();
         model.check(&writer.core, &format!("seed {seed}, killed"));
         drop(writer);
-        check(&world.after_power_cut(), &mut model, &format!("seed {seed}, killed, then cut"));
+        check(
+            &world.after_power_cut(),
+            &mut model,
+            &format!("seed {seed}, killed, then cut"),
+        );
     }
 }
 
@@ -135,7 +144,11 @@ fn dur4_after_a_failed_sync_nothing_is_written_and_nothing_acknowledged_lost() {
         let mut writer = check(&world, &mut refused, &format!("{context}, restarted"));
         live(&mut writer, &steps(seed + 500)[..6], &mut refused);
         drop(writer);
-        check(&world.after_power_cut(), &mut refused, &format!("{context}, restarted, then cut"));
+        check(
+            &world.after_power_cut(),
+            &mut refused,
+            &format!("{context}, restarted, then cut"),
+        );
     }
 }
 
@@ -150,7 +163,11 @@ fn dur4_a_clean_stop_leaves_nothing_to_doubt() {
         drop(writer);
         let after = world.after_power_cut();
         let (_, report) = after.open().unwrap();
-        assert_eq!((report.replayed, report.torn_bytes, report.rot_regions), (0, 0, 0), "seed {seed}");
+        assert_eq!(
+            (report.replayed, report.torn_bytes, report.rot_regions),
+            (0, 0, 0),
+            "seed {seed}"
+        );
         assert!(report.suspects.is_empty() && report.rebuilt.is_none());
         check(&after, &mut model, &format!("seed {seed}"));
     }

@@ -20,11 +20,18 @@ use crate::device::store::DeviceState;
 use crate::device::writer::{Committed, Moved, Op, Writer};
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0xc1);
-pub(super) const IDENTITY: Identity = Identity { cluster: CLUSTER, device: DeviceId(4) };
+pub(super) const IDENTITY: Identity = Identity {
+    cluster: CLUSTER,
+    device: DeviceId(4),
+};
 
 /// Small segments, so that a short test sees many.
 pub(super) fn options() -> DeviceOptions {
-    DeviceOptions { segment_bytes: 40 << 10, reclaim_gain_permille: 200, ..DeviceOptions::default() }
+    DeviceOptions {
+        segment_bytes: 40 << 10,
+        reclaim_gain_permille: 200,
+        ..DeviceOptions::default()
+    }
 }
 
 /// The blob that key number `n` always stands for. Most are small, some have several frames.
@@ -60,7 +67,12 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let disk = MemoryDisk::default();
-        Self { disk, index: Arc::default(), dice: Arc::new(SeededDice::new(seed)), options: options() }
+        Self {
+            disk,
+            index: Arc::default(),
+            dice: Arc::new(SeededDice::new(seed)),
+            options: options(),
+        }
     }
 
     pub(super) fn open(&self) -> Result<(Writer, OpenReport), DeviceError> {
@@ -139,13 +151,20 @@ impl Model {
             let blob = blob(*n);
             let seen = match core.read_verified(blob.key) {
                 Ok(slice) => {
-                    assert_eq!(slice.payload, blob.payload.to_bytes(), "INT-1 {context}: wrong bytes of {n}");
+                    assert_eq!(
+                        slice.payload,
+                        blob.payload.to_bytes(),
+                        "INT-1 {context}: wrong bytes of {n}"
+                    );
                     Known::Present
                 }
                 Err(DeviceError::NotFound) => Known::Absent,
                 Err(error) => panic!("DUR-4 {context}: blob {n} ({known:?}): {error}"),
             };
-            assert!(*known == Known::Either || *known == seen, "DUR-1/3 {context}: blob {n} is {seen:?}, not {known:?}");
+            assert!(
+                *known == Known::Either || *known == seen,
+                "DUR-1/3 {context}: blob {n} is {seen:?}, not {known:?}"
+            );
             *known = seen;
         }
         let listed = core.list(None, u64::MAX, 10_000).unwrap().len();
@@ -193,8 +212,13 @@ impl Step {
 
 pub(super) fn op(n: u64, put: bool) -> Op {
     match put {
-        true => Op::Put { blob: Arc::new(blob(n)), over: None },
-        false => Op::Remove { keys: vec![blob(n).key] },
+        true => Op::Put {
+            blob: Arc::new(blob(n)),
+            over: None,
+        },
+        false => Op::Remove {
+            keys: vec![blob(n).key],
+        },
     }
 }
 
@@ -224,7 +248,12 @@ pub(super) fn fill_segment(writer: &mut Writer, mut from: u64) -> u64 {
 /// Recounts the books from the index (DUR-2 rests on them).
 pub(super) fn audit(core: &Core, context: &str) {
     let mut living: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-    for (_, entry) in core.parts.index.scan(std::ops::Bound::Unbounded, u64::MAX, usize::MAX).unwrap() {
+    for (_, entry) in core
+        .parts
+        .index
+        .scan(std::ops::Bound::Unbounded, u64::MAX, usize::MAX)
+        .unwrap()
+    {
         let count = living.entry(entry.place.segment).or_default();
         count.0 += 1;
         count.1 += u64::from(blob_disk_bytes(entry.header.len));
@@ -232,7 +261,11 @@ pub(super) fn audit(core: &Core, context: &str) {
     let books = core.books.lock();
     for (segment, row) in books.rows() {
         let want = living.remove(segment).unwrap_or_default();
-        assert_eq!((row.live_blobs, row.live_bytes), want, "{context}: books of segment {segment}");
+        assert_eq!(
+            (row.live_blobs, row.live_bytes),
+            want,
+            "{context}: books of segment {segment}"
+        );
     }
     assert!(living.is_empty(), "{context}: entries without a segment: {living:?}");
 }

@@ -32,9 +32,21 @@ fn refused(result: Result<(), DeviceError>) -> String {
 fn another_clusters_or_devices_folder_is_refused_with_advice() {
     let world = World::new(1);
     drop(world.open().unwrap());
-    let cluster = refused(open_as(&world, Identity { cluster: ClusterId(2), ..IDENTITY }));
+    let cluster = refused(open_as(
+        &world,
+        Identity {
+            cluster: ClusterId(2),
+            ..IDENTITY
+        },
+    ));
     assert!(cluster.contains("another folder"), "{cluster}");
-    let device = refused(open_as(&world, Identity { device: DeviceId(5), ..IDENTITY }));
+    let device = refused(open_as(
+        &world,
+        Identity {
+            device: DeviceId(5),
+            ..IDENTITY
+        },
+    ));
     assert!(device.contains("device 4") && device.contains("mounted"), "{device}");
     assert!(open_as(&world, IDENTITY).is_ok());
 }
@@ -80,7 +92,9 @@ fn an_index_of_another_life_of_the_folder_is_rebuilt_and_never_believed() {
     let old = World::new(1);
     let (mut writer, _) = old.open().unwrap();
     let next = fill_segment(&mut writer, 1);
-    (1..next).for_each(|n| drop(remove(&mut writer, n).unwrap()));
+    for n in 1..next {
+        remove(&mut writer, n).unwrap();
+    }
     while reclaim(&mut writer).unwrap().victim.is_some() {}
     drop(writer);
     let new = World::new(2);
@@ -91,7 +105,10 @@ fn an_index_of_another_life_of_the_folder_is_rebuilt_and_never_believed() {
     }
     writer.close().unwrap();
     drop(writer);
-    let mixed = World { index: Arc::clone(&old.index), ..new };
+    let mixed = World {
+        index: Arc::clone(&old.index),
+        ..new
+    };
     let (writer, report) = mixed.open().unwrap();
     assert!(report.rebuilt.is_some());
     model.check(&writer.core, "mixed");
@@ -111,7 +128,10 @@ fn an_index_older_than_a_deletion_is_rebuilt() {
     }
     assert!(reclaim(&mut writer).unwrap().freed_bytes > 0);
     drop(writer);
-    let restored = World { index: Arc::new(old_index), ..world };
+    let restored = World {
+        index: Arc::new(old_index),
+        ..world
+    };
     let (writer, report) = restored.open().unwrap();
     assert!(report.rebuilt.unwrap().contains("gone"));
     model.check(&writer.core, "restored");

@@ -26,19 +26,31 @@ fn dur1_operations_of_one_group_see_each_other() {
     let ops = [
         op(3, true),
         op(3, true),
-        Op::Put { blob: other.clone().into(), over: None },
+        Op::Put {
+            blob: other.clone().into(),
+            over: None,
+        },
         op(3, false),
-        Op::Put { blob: other.clone().into(), over: None },
+        Op::Put {
+            blob: other.clone().into(),
+            over: None,
+        },
     ];
     let answers = writer.commit(&ops);
     assert_eq!(answers[..2], [Ok(Committed::Done), Ok(Committed::Done)]);
     assert_eq!(answers[2], Err(DeviceError::Conflict));
     assert_eq!(answers[3..], [Ok(Committed::Done), Ok(Committed::Done)]);
-    assert_eq!(writer.core.read_verified(key(3)).unwrap().payload, other.payload.to_bytes());
+    assert_eq!(
+        writer.core.read_verified(key(3)).unwrap().payload,
+        other.payload.to_bytes()
+    );
     audit(&writer.core, "one group");
     drop(writer);
     let (writer, _) = world.without_index().open().unwrap();
-    assert_eq!(writer.core.read_verified(key(3)).unwrap().payload, other.payload.to_bytes());
+    assert_eq!(
+        writer.core.read_verified(key(3)).unwrap().payload,
+        other.payload.to_bytes()
+    );
 }
 
 #[test]
@@ -49,7 +61,11 @@ fn a_repeat_in_a_later_group_points_at_the_copy_that_lies_here() {
     let entry = writer.core.entry(&key(3)).unwrap().unwrap();
     let ops = world.disk.ops();
     assert_eq!(put(&mut writer, 3), Ok(Committed::Exists(entry)));
-    assert_eq!(remove(&mut writer, 900), Ok(Committed::Done), "an unknown key needs no tombstone");
+    assert_eq!(
+        remove(&mut writer, 900),
+        Ok(Committed::Done),
+        "an unknown key needs no tombstone"
+    );
     assert_eq!(world.disk.ops(), ops, "neither needs the disk");
 }
 
@@ -61,13 +77,24 @@ fn dur4_a_failed_sync_fails_all_its_writers_and_nobody_before() {
     world.disk.fail_syncs(1);
     let answers = writer.commit(&[op(1, true), op(2, true), op(1, false)]);
     assert!(matches!(answers[0], Ok(Committed::Exists(_))));
-    assert!(answers[1..].iter().all(|answer| matches!(answer, Err(DeviceError::ReadOnly(_)))));
+    assert!(
+        answers[1..]
+            .iter()
+            .all(|answer| matches!(answer, Err(DeviceError::ReadOnly(_))))
+    );
     assert_eq!(writer.core.usage().state, DeviceState::ReadOnly);
-    assert!(writer.core.read_verified(key(1)).is_ok(), "reads go on, and the remove did not happen");
+    assert!(
+        writer.core.read_verified(key(1)).is_ok(),
+        "reads go on, and the remove did not happen"
+    );
     assert!(matches!(writer.core.read_verified(key(2)), Err(DeviceError::NotFound)));
     let syncs = writer.core.usage().syncs;
     assert!(matches!(put(&mut writer, 3), Err(DeviceError::ReadOnly(_))));
-    assert_eq!(writer.core.usage().syncs, syncs, "DUR-4: a failed sync is never tried again");
+    assert_eq!(
+        writer.core.usage().syncs,
+        syncs,
+        "DUR-4: a failed sync is never tried again"
+    );
 }
 
 #[test]
@@ -120,9 +147,21 @@ fn group_bounds_do_not_break_long_blobs() {
     let world = World::new(1);
     let (mut writer, _) = world.open().unwrap();
     let long = sample_blob(super::kit::CLUSTER, 1, 77, 4 << 20, 1);
-    writer.commit(&[Op::Put { blob: long.clone().into(), over: None }]).remove(0).unwrap();
+    writer
+        .commit(&[Op::Put {
+            blob: long.clone().into(),
+            over: None,
+        }])
+        .remove(0)
+        .unwrap();
     put(&mut writer, 1).unwrap();
-    assert_eq!(writer.core.read_verified(long.key).unwrap().payload, long.payload.to_bytes());
-    assert_eq!(writer.core.read_verified(key(1)).unwrap().payload, blob(1).payload.to_bytes());
+    assert_eq!(
+        writer.core.read_verified(long.key).unwrap().payload,
+        long.payload.to_bytes()
+    );
+    assert_eq!(
+        writer.core.read_verified(key(1)).unwrap().payload,
+        blob(1).payload.to_bytes()
+    );
     assert_eq!(world.disk.lengths().len(), 2, "the long one filled its segment");
 }
