@@ -16,6 +16,8 @@
 
 mod bucket;
 mod chunk_write;
+#[cfg(test)]
+mod cluster_tests;
 mod context;
 mod copy;
 mod cutter;
