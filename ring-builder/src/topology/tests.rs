@@ -31,6 +31,15 @@ fn a_third_each_is_exactly_one_copy_each_despite_floating_point() {
     }
 }
 
+#[test]
+fn a_share_between_two_numbers_is_rounded_to_what_is_held() {
+    let devices: Vec<Device> = (0..3).map(|n| device(1, 0, 0, n, 1.0)).collect();
+    for held in [[6, 5, 5], [5, 6, 5], [5, 5, 6]] {
+        let tree = Topology::new(&devices, 16, 1, &held);
+        assert_eq!([0, 1, 2].map(|device| tree.quota(device)), held);
+    }
+}
+
 proptest! {
     #[test]
     fn every_domain_gets_its_share_rounded_up_or_down(
