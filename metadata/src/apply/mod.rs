@@ -37,7 +37,7 @@ mod uploads;
 mod versions;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::REQUEST_WINDOW_MS;
 use crate::codec;

@@ -27,10 +27,9 @@ const STREAM_CHUNKS_MAX: u32 = 1 << 20;
 /// Checks that a stream may get its first reference: nobody has it, and its blobs are certain to be there.
 pub(crate) fn check_commit(shard: &Shard<'_>, stored: &Stored) -> Result<(), Fault> {
     let stream = &stored.stream;
-    if stream.size == 0 || stream.size > STREAM_BYTES_MAX || stream.chunks() > STREAM_CHUNKS_MAX {
-        return Err(Fault::invalid(
-            "a stream has 1 byte to 1 TiB, and at most 1048576 chunks",
-        ));
+    // A part may be empty; then it has no chunk.
+    if stream.size > STREAM_BYTES_MAX || stream.chunk_bytes == 0 || stream.chunks() > STREAM_CHUNKS_MAX {
+        return Err(Fault::invalid("a stream has at most 1 TiB, in at most 1048576 chunks"));
     }
     if stream.write.made_ms() > shard.now_ms().saturating_add(STREAM_AHEAD_MS) {
         return Err(Fault::invalid("the write id's time lies in the future"));

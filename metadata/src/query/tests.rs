@@ -1,1 +1,5 @@
-// tests follow
+//! Listings against the simplest possible listing, and their cost.
+
+mod cost;
+mod objects;
+mod pages;

@@ -155,7 +155,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => (at(), n()).prop_map(|(at, version)| Op::SetTags { at, version }),
         1 => at().prop_map(|at| Op::SetMetadata { at }),
         3 => (at(), n()).prop_map(|(at, which)| Op::CreateUpload { at, which }),
-        6 => (at(), n(), 1..4_u8, n(), 0..300_u16)
+        6 => (at(), n(), 1..4_u8, n(), prop_oneof![Just(0), Just(50), 1..300_u16])
             .prop_map(|(at, which, number, write, size)| Op::Part { at, which, number, write, size }),
         4 => (at(), n(), 0..8_u8, any::<bool>(), cond(), any::<bool>()).prop_map(
             |(at, which, mask, wrong, condition, min)| Op::Complete { at, which, mask, wrong, condition, min }

@@ -6,12 +6,15 @@ use super::ops::{Op, World, op};
 use super::{START_MS, TestShard};
 use crate::command::Envelope;
 
+/// Enough to meet every pair of commands many times in about a second.
+const CASES: u32 = 768;
+
 fn history() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op(), 1..80)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     /// CON-1, DUR-3, KEY-1: shard and model agree on every answer, every version and every stream's life.
     #[test]
