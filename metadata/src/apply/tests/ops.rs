@@ -191,7 +191,7 @@ impl World {
 
     /// Usually a new stream, sometimes one that was named before.
     fn write(&mut self, pick: u8) -> u64 {
-        if pick % 5 == 0 && self.writes > 0 {
+        if pick.is_multiple_of(5) && self.writes > 0 {
             return 1 + u64::from(pick / 5) % self.writes;
         }
         self.writes += 1;

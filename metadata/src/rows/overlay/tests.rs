@@ -19,7 +19,7 @@ fn scanned(rows: &dyn ReadRows, from: &[u8], until: Option<&[u8]>, every: usize,
         if seen.len() == stop {
             return Visit::Stop;
         }
-        if seen.len() % every == 0 {
+        if seen.len().is_multiple_of(every) {
             return Visit::Seek([key, &[0], jump].concat());
         }
         Visit::Next
