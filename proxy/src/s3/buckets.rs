@@ -1,0 +1,179 @@
+//! Buckets: made, listed, looked at, deleted.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use s3s::dto::{self, BucketLocationConstraint, CreateBucketConfiguration};
+use s3s::{S3Request, S3Response, S3Result};
+use store::{BucketInfo, Created};
+
+use super::errors::{error, error_with, from_store, invalid_argument, not_implemented};
+use super::names::{owner, timestamp};
+use super::request::Caller;
+use super::service::Edge;
+
+/// The region whose name is no location constraint, and in which making one's own bucket again succeeds.
+const DEFAULT_REGION: &str = "us-east-1";
+/// The largest page a client may ask for (AWS).
+const BUCKETS_MAX: i32 = 10_000;
+/// Buckets asked for in one round.
+const PAGE: usize = 1000;
+
+/// ListBuckets.
+pub(crate) async fn list(
+    edge: &Edge,
+    request: S3Request<dto::ListBucketsInput>,
+) -> S3Result<S3Response<dto::ListBucketsOutput>> {
+    let caller = Caller::of(&request, "ListBuckets")?;
+    let input = request.input;
+    let limit = match input.max_buckets {
+        None => usize::MAX,
+        Some(max @ 1..=BUCKETS_MAX) => usize::try_from(max).unwrap_or(PAGE),
+        Some(_) => {
+            return Err(invalid_argument(
+                "Argument max-buckets must be an integer between 1 and 10000",
+            ));
+        }
+    };
+    let after = input.continuation_token.as_deref().map(read_token).transpose()?;
+    let elsewhere = input
+        .bucket_region
+        .as_ref()
+        .is_some_and(|region| region.as_str() != &*edge.region);
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let (found, more) = if elsewhere {
+        (Vec::new(), false)
+    } else {
+        page(edge, &caller, after, prefix, limit).await?
+    };
+    let next = found.last().filter(|_| more).map(|bucket| BASE64.encode(&bucket.name));
+    let paged = input.max_buckets.is_some();
+    let shown = |bucket: BucketInfo| dto::Bucket {
+        bucket_region: paged.then(|| edge.region.to_string()),
+        creation_date: Some(timestamp(bucket.created_ms)),
+        name: Some(bucket.name),
+    };
+    Ok(S3Response::new(dto::ListBucketsOutput {
+        buckets: Some(found.into_iter().map(shown).collect()),
+        continuation_token: next,
+        owner: Some(owner(caller.project(), &caller.display_name)),
+        prefix: input.prefix,
+    }))
+}
+
+fn read_token(token: &str) -> S3Result<String> {
+    let name = BASE64
+        .decode(token)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    name.ok_or_else(|| invalid_argument("The continuation token provided is incorrect"))
+}
+
+/// At most `limit` buckets, gathered from as many rounds as that takes.
+async fn page(
+    edge: &Edge,
+    caller: &Caller,
+    mut after: Option<String>,
+    prefix: String,
+    limit: usize,
+) -> S3Result<(Vec<BucketInfo>, bool)> {
+    let mut found: Vec<BucketInfo> = Vec::new();
+    loop {
+        let want = PAGE.min(limit - found.len());
+        let round = edge
+            .store
+            .list_buckets(&caller.cx, after.take(), prefix.clone(), want)
+            .await;
+        let (buckets, more) = round.map_err(from_store)?;
+        found.extend(buckets);
+        if !more || found.len() >= limit {
+            return Ok((found, more));
+        }
+        after = found.last().map(|bucket| bucket.name.clone());
+    }
+}
+
+fn check_location(edge: &Edge, configuration: Option<&CreateBucketConfiguration>) -> S3Result<()> {
+    let Some(configuration) = configuration else {
+        return Ok(());
+    };
+    if configuration.bucket.is_some() || configuration.location.is_some() {
+        return Err(not_implemented("directory buckets"));
+    }
+    let region = configuration
+        .location_constraint
+        .as_ref()
+        .map(BucketLocationConstraint::as_str);
+    match region {
+        None | Some("") => Ok(()),
+        Some(region) if region == &*edge.region => Ok(()),
+        Some(_) => Err(error_with(
+            "InvalidLocationConstraint",
+            "The specified location-constraint is not valid",
+        )),
+    }
+}
+
+/// CreateBucket.
+pub(crate) async fn create(
+    edge: &Edge,
+    request: S3Request<dto::CreateBucketInput>,
+) -> S3Result<S3Response<dto::CreateBucketOutput>> {
+    let caller = Caller::of(&request, "CreateBucket")?;
+    check_location(edge, request.input.create_bucket_configuration.as_ref())?;
+    let name = request.input.bucket;
+    let (_, created) = edge
+        .store
+        .create_bucket(&caller.cx, &name, true)
+        .await
+        .map_err(from_store)?;
+    if created == Created::AlreadyOwned && &*edge.region != DEFAULT_REGION {
+        return Err(error("BucketAlreadyOwnedByYou"));
+    }
+    Ok(S3Response::new(dto::CreateBucketOutput {
+        location: Some(format!("/{name}")),
+    }))
+}
+
+/// HeadBucket.
+pub(crate) async fn head(
+    edge: &Edge,
+    request: S3Request<dto::HeadBucketInput>,
+) -> S3Result<S3Response<dto::HeadBucketOutput>> {
+    let caller = Caller::of(&request, "HeadBucket")?;
+    edge.bucket(&caller, &request.input.bucket).await?;
+    let output = dto::HeadBucketOutput {
+        bucket_region: Some(edge.region.to_string()),
+        ..Default::default()
+    };
+    Ok(S3Response::new(output))
+}
+
+/// DeleteBucket.
+pub(crate) async fn delete(
+    edge: &Edge,
+    request: S3Request<dto::DeleteBucketInput>,
+) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
+    let caller = Caller::of(&request, "DeleteBucket")?;
+    let bucket = edge.bucket(&caller, &request.input.bucket).await?;
+    edge.store
+        .delete_bucket(&caller.cx, &bucket)
+        .await
+        .map_err(from_store)?;
+    Ok(S3Response::with_status(
+        dto::DeleteBucketOutput {},
+        http::StatusCode::NO_CONTENT,
+    ))
+}
+
+/// GetBucketLocation.
+pub(crate) async fn location(
+    edge: &Edge,
+    request: S3Request<dto::GetBucketLocationInput>,
+) -> S3Result<S3Response<dto::GetBucketLocationOutput>> {
+    let caller = Caller::of(&request, "GetBucketLocation")?;
+    edge.bucket(&caller, &request.input.bucket).await?;
+    let region = (&*edge.region != DEFAULT_REGION).then(|| BucketLocationConstraint::from(edge.region.to_string()));
+    Ok(S3Response::new(dto::GetBucketLocationOutput {
+        location_constraint: region,
+    }))
+}

@@ -1,0 +1,243 @@
+//! One request from its first byte to its last: the order of the layers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clock::{Dice, WallClock};
+use futures::StreamExt;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyDataStream, StreamBody};
+use identity::KeySource;
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, S3Error, S3Result, StdError};
+use store::{RequestContext, RequestId, Store, StoreError};
+
+use super::answer;
+use super::chunked::{Chunked, Framing};
+use super::cors;
+use super::errors::{error, from_store};
+use super::guard::{self, Mechanism, Payload};
+use super::host::Domains;
+use super::interpret::{self, Interpreter};
+use super::keepalive::Timing;
+use super::query::Query;
+use super::request::Ticket;
+use super::service::Edge;
+use super::{S3Options, auth};
+use crate::http::{Admission, LogLine, Logged, Permit, Stalling};
+
+/// The body of an answer.
+pub type EdgeBody = Logged<Body>;
+
+/// The S3 edge: a `hyper` service over one [`Store`]. Cheap to clone.
+#[derive(Clone)]
+pub struct S3Edge(Arc<Inner>);
+
+struct Inner {
+    verify: S3Service,
+    store: Store,
+    domains: Domains,
+    clock: Arc<dyn WallClock>,
+    dice: Arc<dyn Dice>,
+    sigv2: bool,
+    deadline: Duration,
+    body_idle: Duration,
+}
+
+impl S3Edge {
+    /// An edge that serves `store` to whoever has one of `keys`.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        keys: Arc<dyn KeySource>,
+        clock: Arc<dyn WallClock>,
+        dice: Arc<dyn Dice>,
+        options: S3Options,
+    ) -> Self {
+        let domains = Domains::new(&options.domains);
+        let mut operations = S3ServiceBuilder::new(Edge::new(store.clone(), &options));
+        let mut config = S3Config::default();
+        config.xml_max_body_size = options.document_bytes_max;
+        operations.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        let interpreter = Interpreter {
+            operations: operations.build(),
+            keys: keys.clone(),
+            domains: domains.clone(),
+            admission: Admission::new(options.admission.clone()),
+            document_bytes_max: options.document_bytes_max,
+            deadline: options.deadline,
+            keepalive: Timing {
+                after: options.keepalive_after,
+                every: options.keepalive_every,
+            },
+        };
+        Self(Arc::new(Inner {
+            verify: auth::service(keys, domains.clone(), interpreter),
+            store,
+            domains,
+            clock,
+            dice,
+            sigv2: options.sigv2,
+            deadline: options.deadline,
+            body_idle: options.body_idle,
+        }))
+    }
+
+    /// Answers one request.
+    pub async fn serve<B>(self, request: Request<B>) -> Response<EdgeBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<StdError>,
+    {
+        let inner = &self.0;
+        let ticket = Arc::new(Ticket::new(RequestId::new(inner.clock.now_ms(), inner.dice.u128())));
+        let line = LogLine::begin(&request);
+        let method = request.method().clone();
+        let resource = request.uri().path().to_owned();
+        let origin = cors::Origin::of(&request);
+        let bucket = bucket_name(&inner.domains, &request);
+        let mut response = match inner.answer(request, &ticket).await {
+            Ok(response) => response,
+            Err(refused) => answer::refused(refused),
+        };
+        if let (Some(origin), Some(bucket)) = (origin, bucket) {
+            inner
+                .allow_origin(&mut response, &origin, &bucket, &method, &ticket)
+                .await;
+        }
+        let permit = response.extensions_mut().remove::<Arc<Permit>>();
+        let response = answer::complete(response, &method, &resource, &ticket);
+        let line = line.answered(response.status(), super::request::summary(&ticket));
+        response.map(|body| Logged::new(body, line, permit))
+    }
+}
+
+impl Inner {
+    async fn answer<B>(&self, request: Request<B>, ticket: &Arc<Ticket>) -> S3Result<Response<Body>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<StdError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query()).ok_or_else(|| error("InvalidURI"))?;
+        if parts.method == Method::OPTIONS {
+            return self.preflight(&parts, ticket).await;
+        }
+        interpret::refuse_forms(&parts.method, &parts.headers)?;
+        let now = self.clock.now_ms();
+        let mechanism = guard::check(&parts.method, &query, &mut parts.headers, now, self.sigv2)?;
+        let body = Stalling::new(body, self.body_idle);
+        let body = match mechanism {
+            Mechanism::Anonymous => return Err(self.anonymous(&parts, ticket).await),
+            Mechanism::Header(Payload::Chunked {
+                signed,
+                trailer,
+                decoded,
+            }) => {
+                let framing = Framing {
+                    signed,
+                    trailer,
+                    decoded,
+                };
+                parts.extensions.insert(framing);
+                let stream = Chunked::new(BodyDataStream::new(body), framing, ticket.clone());
+                Body::http_body_unsync(StreamBody::new(stream.map(|piece| piece.map(http_body::Frame::data))))
+            }
+            Mechanism::Header(Payload::Plain) | Mechanism::Presigned | Mechanism::V2 => Body::http_body_unsync(body),
+        };
+        parts.extensions.insert(ticket.clone());
+        self.verify
+            .call(Request::from_parts(parts, body))
+            .await
+            .map_err(|cause| {
+                let cause: StdError = cause.into();
+                tracing::error!(%cause, "s3s could not answer");
+                error("InternalError")
+            })
+    }
+
+    fn context(&self, ticket: &Ticket) -> RequestContext {
+        RequestContext::new(ticket.id, String::new(), self.deadline)
+    }
+
+    /// Nobody without a key reads anything; that a bucket is absent is told to everybody, as in AWS.
+    async fn anonymous(&self, parts: &http::request::Parts, ticket: &Ticket) -> S3Error {
+        let Some(bucket) = bucket_in(&self.domains, &parts.headers, parts.uri.path()) else {
+            return error("AccessDenied");
+        };
+        if !s3s::path::check_bucket_name(&bucket) {
+            return error("InvalidBucketName");
+        }
+        match self.store.bucket(&self.context(ticket), &bucket).await {
+            Err(StoreError::NoSuchBucket) => error("NoSuchBucket"),
+            Err(other) => from_store(other),
+            Ok(_) => error("AccessDenied"),
+        }
+    }
+
+    async fn preflight(&self, parts: &http::request::Parts, ticket: &Ticket) -> S3Result<Response<Body>> {
+        let _ = ticket.operation.set("Preflight");
+        let asked = cors::Preflight::of(&parts.headers)?;
+        let bucket = bucket_in(&self.domains, &parts.headers, parts.uri.path());
+        let bucket = bucket.ok_or_else(|| error("AccessForbidden"))?;
+        let rules = self.cors_rules(&bucket, ticket).await?;
+        cors::answer_preflight(rules.as_deref(), &asked)
+    }
+
+    async fn cors_rules(&self, bucket: &str, ticket: &Ticket) -> S3Result<Option<Vec<cors::Rule>>> {
+        let cx = self.context(ticket);
+        let bucket = self.store.bucket(&cx, bucket).await.map_err(from_store)?;
+        let (config, _) = self.store.bucket_state(&cx, &bucket).await.map_err(from_store)?;
+        cors::stored(config.documents.get(cors::DOCUMENT))
+    }
+
+    /// Adds the CORS headers to the answer of a request that came from a page.
+    async fn allow_origin(
+        &self,
+        response: &mut Response<Body>,
+        origin: &cors::Origin,
+        bucket: &str,
+        method: &Method,
+        ticket: &Ticket,
+    ) {
+        if let Ok(Some(rules)) = self.cors_rules(bucket, ticket).await {
+            cors::decorate(response.headers_mut(), &rules, origin, method);
+        }
+    }
+}
+
+/// The bucket that a request names, by host or path.
+fn bucket_in(domains: &Domains, headers: &HeaderMap, path: &str) -> Option<String> {
+    let host = headers
+        .get(http::header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    if let Some(bucket) = domains.bucket(host) {
+        return Some(bucket.to_ascii_lowercase());
+    }
+    let name = path.strip_prefix('/')?.split('/').next()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn bucket_name<B>(domains: &Domains, request: &Request<B>) -> Option<String> {
+    bucket_in(domains, request.headers(), request.uri().path())
+}
+
+impl<B> hyper::service::Service<Request<B>> for S3Edge
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<StdError>,
+{
+    type Response = Response<EdgeBody>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let edge = self.clone();
+        Box::pin(async move { Ok(edge.serve(request).await) })
+    }
+}

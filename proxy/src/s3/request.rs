@@ -1,0 +1,102 @@
+//! What travels beside a request: a ticket from its first byte on, a caller once its signature is verified.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use s3s::{S3Request, S3Result, TrailingHeaders};
+use store::{RequestContext, RequestId};
+
+use super::conditions::Conditions;
+use super::copy_source::SourceName;
+use super::errors::error;
+use super::range::ByteRange;
+use crate::http::Summary;
+
+/// One request, for its id, its log line and its metrics.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// The id that the client is told and the store's commands derive from.
+    pub(crate) id: RequestId,
+    /// Why the body broke off, when a layer of ours saw it.
+    pub(crate) body_fault: OnceLock<&'static str>,
+    /// The operation, once known.
+    pub(crate) operation: OnceLock<&'static str>,
+    /// The project, once verified.
+    pub(crate) project: OnceLock<String>,
+    /// The error code that was answered.
+    pub(crate) error: OnceLock<String>,
+    /// Body bytes taken from the client.
+    pub(crate) bytes_in: AtomicU64,
+}
+
+impl Ticket {
+    /// A ticket for a new request.
+    pub(crate) fn new(id: RequestId) -> Self {
+        Self {
+            id,
+            body_fault: OnceLock::new(),
+            operation: OnceLock::new(),
+            project: OnceLock::new(),
+            error: OnceLock::new(),
+            bytes_in: AtomicU64::new(0),
+        }
+    }
+}
+
+/// A request whose signature was verified: who asks, and the headers that are read here instead of by s3s.
+pub(crate) struct Caller {
+    /// The request.
+    pub(crate) ticket: Arc<Ticket>,
+    /// The store's view of it.
+    pub(crate) cx: RequestContext,
+    /// The project's name, for answers that show one.
+    pub(crate) display_name: String,
+    /// `x-amz-expected-bucket-owner`.
+    pub(crate) expected_owner: Option<String>,
+    /// `x-amz-source-expected-bucket-owner`.
+    pub(crate) expected_source_owner: Option<String>,
+    /// `Range`, when it is one.
+    pub(crate) range: Option<ByteRange>,
+    /// `If-*`.
+    pub(crate) conditions: Conditions,
+    /// `x-amz-copy-source`.
+    pub(crate) copy_source: Option<SourceName>,
+    /// `x-amz-copy-source-if-*`.
+    pub(crate) copy_conditions: Conditions,
+    /// `Expires`, as it came.
+    pub(crate) expires: Option<String>,
+    /// `response-*`, as headers.
+    pub(crate) overrides: http::HeaderMap,
+    /// Trailers of an aws-chunked body, once it was read.
+    pub(crate) trailers: Option<TrailingHeaders>,
+    /// The host the client spoke to, for `Location`.
+    pub(crate) host: String,
+}
+
+impl Caller {
+    /// The caller of a request that came through `interpret`, and notes the operation on its ticket.
+    pub(crate) fn of<T>(request: &S3Request<T>, operation: &'static str) -> S3Result<Arc<Self>> {
+        let caller = request
+            .extensions
+            .get::<Arc<Self>>()
+            .ok_or_else(|| error("InternalError"))?;
+        let _ = caller.ticket.operation.set(operation);
+        Ok(Arc::clone(caller))
+    }
+
+    /// Who acts.
+    pub(crate) fn project(&self) -> &str {
+        &self.cx.project
+    }
+}
+
+/// What a log line tells of a request.
+pub(crate) fn summary(ticket: &Ticket) -> Summary {
+    Summary {
+        id: ticket.id.to_string(),
+        operation: ticket.operation.get().copied().unwrap_or("-"),
+        project: ticket.project.get().cloned(),
+        error: ticket.error.get().cloned(),
+        bytes_in: ticket.bytes_in.load(std::sync::atomic::Ordering::Relaxed),
+    }
+}
