@@ -79,3 +79,9 @@ pub fn fix() -> anyhow::Result<()> {
     step("clippy --fix", &mut cargo(&clippy))?;
     step("fmt", &mut cargo(&["fmt", "--all"]))
 }
+
+/// `cargo xtask up`.
+pub fn up(options: &[String]) -> anyhow::Result<()> {
+    let halo = build_halo()?;
+    step("up", Command::new(halo).arg("up").args(options))
+}

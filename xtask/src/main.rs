@@ -1,4 +1,4 @@
-//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `tidy`, `acceptance`, `bench`.
+//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `bench`.
 //!
 //! Knows: the tree, cargo, and the programs the tests need. Must not know: what Halo does.
 
@@ -31,6 +31,12 @@ enum Task {
     Verify(verify::VerifyArgs),
     /// Format the tree and apply what clippy can mend by itself.
     Fix,
+    /// Build, and start a cluster on this machine: `cargo xtask up -- --nodes 1`.
+    Up {
+        /// Options of `halo up`.
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
     /// Check the house rules: sizes of files, names, first paragraphs, directions of dependencies.
     Tidy,
     /// Real clients against real processes.
@@ -43,6 +49,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().task {
         Task::Verify(args) => verify::run(&args),
         Task::Fix => cargo::fix(),
+        Task::Up { options } => cargo::up(&options),
         Task::Tidy => tidy::run(),
         Task::Acceptance(args) => acceptance::run(&args),
         Task::Bench(args) => bench::run(&args),
