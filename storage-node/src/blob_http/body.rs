@@ -22,7 +22,11 @@ impl PieceBody {
     pub(super) fn new(pieces: impl IntoIterator<Item = Bytes>) -> Self {
         let pieces: VecDeque<Bytes> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces, left, held: None }
+        Self {
+            pieces,
+            left,
+            held: None,
+        }
     }
 
     /// Keeps `permit` until the body is gone.

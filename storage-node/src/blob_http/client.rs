@@ -45,7 +45,10 @@ impl BlobClient {
     pub fn new(me: Credentials, book: AddressBook) -> Self {
         let mut bearer = header::HeaderValue::from_str(&bearer(&me.secret)).expect("hex digits are a header value");
         bearer.set_sensitive(true);
-        Self { pool: Pool::new(me, book), bearer }
+        Self {
+            pool: Pool::new(me, book),
+            bearer,
+        }
     }
 
     /// Stores a blob; `Ok` after it is synced (DUR-1).
@@ -53,7 +56,12 @@ impl BlobClient {
     /// # Errors
     /// See [`BlobClientError`].
     pub async fn put(&self, node: NodeId, device: DeviceId, blob: &Blob) -> Result<(), BlobClientError> {
-        let head = Head { header: blob.header, first_frame: 0, frame_crcs: blob.frame_crcs.clone() }.encode();
+        let head = Head {
+            header: blob.header,
+            first_frame: 0,
+            frame_crcs: blob.frame_crcs.clone(),
+        }
+        .encode();
         let path = blob_path(device, &blob.key);
         let body = || PieceBody::new(std::iter::once(head.clone()).chain(blob.payload.iter().cloned()));
         self.ask(node, 0, &|| self.request(Method::PUT, &path, body())).await?;
@@ -81,22 +89,41 @@ impl BlobClient {
                 request
             })
             .await?;
-        let length = Head::length(&body).filter(|length| *length <= body.len()).ok_or_else(senseless)?;
+        let length = Head::length(&body)
+            .filter(|length| *length <= body.len())
+            .ok_or_else(senseless)?;
         let head = Head::decode(&body.split_to(length)).ok_or_else(senseless)?;
         if head.payload_bytes() != Some(body.len()) {
             return Err(senseless());
         }
-        let Head { header, first_frame, frame_crcs } = head;
-        Ok(BlobSlice { key, header, first_frame, frame_crcs, payload: body })
+        let Head {
+            header,
+            first_frame,
+            frame_crcs,
+        } = head;
+        Ok(BlobSlice {
+            key,
+            header,
+            first_frame,
+            frame_crcs,
+            payload: body,
+        })
     }
 
     /// What the device believes to hold under the key.
     ///
     /// # Errors
     /// See [`BlobClientError`].
-    pub async fn stat(&self, node: NodeId, device: DeviceId, key: BlobKey) -> Result<Option<BlobHeader>, BlobClientError> {
+    pub async fn stat(
+        &self,
+        node: NodeId,
+        device: DeviceId,
+        key: BlobKey,
+    ) -> Result<Option<BlobHeader>, BlobClientError> {
         let path = blob_path(device, &key);
-        let asked = self.ask(node, 0, &|| self.request(Method::HEAD, &path, PieceBody::default())).await;
+        let asked = self
+            .ask(node, 0, &|| self.request(Method::HEAD, &path, PieceBody::default()))
+            .await;
         let head = match asked {
             Ok((head, _)) => head,
             Err(BlobClientError::Fault(Fault::Absent, _)) => return Ok(None),
@@ -119,7 +146,11 @@ impl BlobClient {
     ) -> Result<Vec<Option<BlobHeader>>, BlobClientError> {
         let asked = keys.len();
         let StatAnswer { headers } = self.post(node, device, "stat", &StatCall { keys }).await?;
-        if headers.len() == asked { Ok(headers) } else { Err(senseless()) }
+        if headers.len() == asked {
+            Ok(headers)
+        } else {
+            Err(senseless())
+        }
     }
 
     /// Removes blobs; the caller has the metadata log's word for it (DUR-3).
@@ -130,7 +161,10 @@ impl BlobClient {
         let path = format!("/v1/devices/{device}/remove");
         for keys in keys.chunks(REMOVE_BATCH) {
             let body = encode(&RemoveCall { keys: keys.to_vec() });
-            self.ask(node, 0, &|| self.request(Method::POST, &path, PieceBody::new([body.clone()]))).await?;
+            self.ask(node, 0, &|| {
+                self.request(Method::POST, &path, PieceBody::new([body.clone()]))
+            })
+            .await?;
         }
         Ok(())
     }
@@ -153,7 +187,10 @@ impl BlobClient {
         device: DeviceId,
         placements: RangeInclusive<u64>,
     ) -> Result<Digest, BlobClientError> {
-        let call = DigestCall { first: *placements.start(), last: *placements.end() };
+        let call = DigestCall {
+            first: *placements.start(),
+            last: *placements.end(),
+        };
         self.post(node, device, "digest", &call).await
     }
 
@@ -172,7 +209,9 @@ impl BlobClient {
 
     fn request(&self, method: Method, path: &str, body: PieceBody) -> Request<PieceBody> {
         let request = Request::builder().method(method).uri(path);
-        let request = request.header(header::HOST, "blobs").header(header::AUTHORIZATION, self.bearer.clone());
+        let request = request
+            .header(header::HOST, "blobs")
+            .header(header::AUTHORIZATION, self.bearer.clone());
         request.body(body).expect("method, path and headers are well-formed")
     }
 

@@ -67,10 +67,21 @@ impl Head {
         let (bucket, len) = (BucketId(bytes.get_u64_le()), bytes.get_u32_le());
         let mut blake3 = [0; 32];
         bytes.copy_to_slice(&mut blake3);
-        let header = BlobHeader { cluster, shard, bucket, len, blake3, written_ms: bytes.get_u64_le() };
+        let header = BlobHeader {
+            cluster,
+            shard,
+            bucket,
+            len,
+            blake3,
+            written_ms: bytes.get_u64_le(),
+        };
         let first_frame = bytes.get_u32_le();
         let frames = bytes.get_u16_le();
-        Some(Self { header, first_frame, frame_crcs: (0..frames).map(|_| bytes.get_u32_le()).collect() })
+        Some(Self {
+            header,
+            first_frame,
+            frame_crcs: (0..frames).map(|_| bytes.get_u32_le()).collect(),
+        })
     }
 
     /// How many payload bytes belong behind this head: its frames are full but for the blob's last one.
@@ -135,7 +146,10 @@ pub(super) fn parse_key(text: &str) -> Option<BlobKey> {
     let write: WriteId = write.parse().ok()?;
     let key = BlobKey {
         placement: u64::from_str_radix(placement, 16).ok()?,
-        id: BlobId { write, chunk: chunk.parse().ok()? },
+        id: BlobId {
+            write,
+            chunk: chunk.parse().ok()?,
+        },
     };
     (parts.next().is_none() && key_text(&key) == text).then_some(key)
 }
@@ -190,11 +204,15 @@ pub struct DigestCall {
 
 /// A POST body or its answer.
 pub(super) fn encode<T: Serialize>(value: &T) -> Bytes {
-    postcard::to_extend(value, vec![FORMAT]).expect("these types have nothing postcard cannot write").into()
+    postcard::to_extend(value, vec![FORMAT])
+        .expect("these types have nothing postcard cannot write")
+        .into()
 }
 
 /// Reads what [`encode`] wrote.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let (&FORMAT, rest) = bytes.split_first()? else { return None };
+    let (&FORMAT, rest) = bytes.split_first()? else {
+        return None;
+    };
     postcard::from_bytes(rest).ok()
 }

@@ -59,11 +59,20 @@ pub(super) struct Lease {
 
 impl Pool {
     pub(super) fn new(me: Credentials, book: AddressBook) -> Self {
-        Self { me, book, nodes: Mutex::default() }
+        Self {
+            me,
+            book,
+            nodes: Mutex::default(),
+        }
     }
 
     fn node(&self, id: NodeId) -> Arc<Node> {
-        let fresh = || Arc::new(Node { places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), idle: Mutex::default() });
+        let fresh = || {
+            Arc::new(Node {
+                places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+                idle: Mutex::default(),
+            })
+        };
         Arc::clone(self.nodes.lock().entry(id).or_insert_with(fresh))
     }
 
@@ -89,7 +98,14 @@ impl Pool {
             match sender.send_request(request()).await {
                 Ok(response) => {
                     let connection = Idle { address, sender };
-                    return Ok((response, Lease { node, connection, _place: place }));
+                    return Ok((
+                        response,
+                        Lease {
+                            node,
+                            connection,
+                            _place: place,
+                        },
+                    ));
                 }
                 Err(_) if reused => {}
                 Err(e) => return Err(PoolError::Broken(e.to_string())),
@@ -98,7 +114,9 @@ impl Pool {
     }
 
     async fn open(&self, id: NodeId, address: &str) -> Result<SendRequest<PieceBody>, String> {
-        let socket = connect(&self.me, Role::Storage(id), address).await.map_err(|e| format!("{address}: {e}"))?;
+        let socket = connect(&self.me, Role::Storage(id), address)
+            .await
+            .map_err(|e| format!("{address}: {e}"))?;
         let mut builder = Builder::new();
         builder.max_buf_size(READ_BUFFER_BYTES);
         let io = TokioIo::new(socket.stalling(STALL_MAX));

@@ -58,7 +58,10 @@ pub struct Admission {
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { write_bytes: 96 * 1024 * 1024, read_bytes: 96 * 1024 * 1024 }
+        Self {
+            write_bytes: 96 * 1024 * 1024,
+            read_bytes: 96 * 1024 * 1024,
+        }
     }
 }
 
@@ -89,7 +92,11 @@ impl BoundBlobs {
     #[must_use]
     pub fn serve(self, devices: DeviceSet, admission: Admission) -> BlobServer {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let server = BlobServer { address: self.address, stop: stop.clone(), tasks: tasks.clone() };
+        let server = BlobServer {
+            address: self.address,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
         let desk = Arc::new(Desk {
             bearer: bearer(&self.me.secret),
             me: self.me,
@@ -98,7 +105,9 @@ impl BoundBlobs {
             reads: Arc::new(Semaphore::new(admission.read_bytes.max(BODY_BYTES_MAX))),
         });
         let listener = self.listener;
-        tasks.clone().spawn(async move { accept(listener, desk, tasks, stop).await });
+        tasks
+            .clone()
+            .spawn(async move { accept(listener, desk, tasks, stop).await });
         server
     }
 }
@@ -232,7 +241,10 @@ impl Desk {
     }
 
     async fn serve(&self, request: Request<Incoming>) -> Answer {
-        let shown = request.headers().get(header::AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+        let shown = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .map_or(&[][..], |value| value.as_bytes());
         if !same(shown, self.bearer.as_bytes()) {
             return Err(Failure(Fault::Unauthorized, "the bearer is wrong".to_owned()));
         }
@@ -252,7 +264,9 @@ impl Desk {
             };
         }
         match (request.method(), what) {
-            (&Method::POST, "remove" | "stat" | "list" | "digest") => self.post(&*device, what.to_owned(), request).await,
+            (&Method::POST, "remove" | "stat" | "list" | "digest") => {
+                self.post(&*device, what.to_owned(), request).await
+            }
             _ => Err(bad("no such path")),
         }
     }
@@ -263,23 +277,43 @@ impl Desk {
         let (head, payload) = read_blob(request.into_body()).await?;
         let whole = head.first_frame == 0 && head.frame_crcs.len() == frames_of(head.header.len);
         if !whole || payload.len() != head.header.len as usize {
-            return Err(Failure(Fault::Malformed, "head and payload do not fit each other".to_owned()));
+            return Err(Failure(
+                Fault::Malformed,
+                "head and payload do not fit each other".to_owned(),
+            ));
         }
-        device.put(Blob { key, header: head.header, frame_crcs: head.frame_crcs, payload }).await?;
+        device
+            .put(Blob {
+                key,
+                header: head.header,
+                frame_crcs: head.frame_crcs,
+                payload,
+            })
+            .await?;
         Ok(empty(StatusCode::NO_CONTENT))
     }
 
     async fn get(&self, device: &dyn BlobStore, key: BlobKey, request: &Request<Incoming>) -> Answer {
         let range = match request.headers().get(header::RANGE) {
             None => 0..u32::MAX,
-            Some(range) => range.to_str().ok().and_then(parse_range).ok_or_else(|| bad("the range is malformed"))?,
+            Some(range) => range
+                .to_str()
+                .ok()
+                .and_then(parse_range)
+                .ok_or_else(|| bad("the range is malformed"))?,
         };
         let longest = BLOB_BYTES_MAX as u32;
         let span = frame_span(longest, &range).unwrap_or(0..FRAME_BYTES as u32);
         let room = admit(&self.reads, span.len()).await?;
         let slice = device.read(key, range).await?;
-        let head = Head { header: slice.header, first_frame: slice.first_frame, frame_crcs: slice.frame_crcs };
-        Ok(Response::new(PieceBody::new([head.encode(), slice.payload]).holding(room)))
+        let head = Head {
+            header: slice.header,
+            first_frame: slice.first_frame,
+            frame_crcs: slice.frame_crcs,
+        };
+        Ok(Response::new(
+            PieceBody::new([head.encode(), slice.payload]).holding(room),
+        ))
     }
 
     async fn post(&self, device: &dyn BlobStore, what: String, request: Request<Incoming>) -> Answer {
@@ -304,8 +338,13 @@ impl Desk {
                 self.found(&StatAnswer { headers }).await
             }
             "list" => {
-                let ListCall { after, until_placement, limit } = decode(&body).ok_or_else(malformed)?;
-                self.found(&device.list(after, until_placement, limit as usize).await?).await
+                let ListCall {
+                    after,
+                    until_placement,
+                    limit,
+                } = decode(&body).ok_or_else(malformed)?;
+                self.found(&device.list(after, until_placement, limit as usize).await?)
+                    .await
             }
             _ => {
                 let DigestCall { first, last } = decode(&body).ok_or_else(malformed)?;
@@ -323,7 +362,11 @@ impl Desk {
 
 async fn head(device: &dyn BlobStore, key: BlobKey) -> Answer {
     let header = device.stat(key).await?.ok_or(DeviceError::NotFound)?;
-    let head = Head { header, first_frame: 0, frame_crcs: Vec::new() };
+    let head = Head {
+        header,
+        first_frame: 0,
+        frame_crcs: Vec::new(),
+    };
     let mut response = empty(StatusCode::OK);
     let text = header::HeaderValue::from_str(&hex::encode(head.encode())).expect("hex digits are a header value");
     response.headers_mut().insert(HEAD_HEADER, text);
@@ -338,10 +381,17 @@ fn empty(status: StatusCode) -> Response<PieceBody> {
 
 /// The length the body has; bodies without one, or with too much, are refused unread.
 fn content_length(request: &Request<Incoming>, at_most: usize) -> Result<usize, Failure> {
-    let exact = request.body().size_hint().exact().ok_or_else(|| bad("the length is missing"))?;
+    let exact = request
+        .body()
+        .size_hint()
+        .exact()
+        .ok_or_else(|| bad("the length is missing"))?;
     match usize::try_from(exact) {
         Ok(length) if length <= at_most => Ok(length),
-        _ => Err(Failure(Fault::TooLarge, format!("{exact} bytes are more than {at_most}"))),
+        _ => Err(Failure(
+            Fault::TooLarge,
+            format!("{exact} bytes are more than {at_most}"),
+        )),
     }
 }
 
@@ -350,7 +400,10 @@ async fn admit(pool: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePerm
     let permits = u32::try_from(bytes.min(BODY_BYTES_MAX)).expect("BODY_BYTES_MAX fits");
     match tokio::time::timeout(ADMISSION_WAIT, Arc::clone(pool).acquire_many_owned(permits)).await {
         Ok(Ok(room)) => Ok(room),
-        _ => Err(Failure(Fault::Busy, "the node's pool of body bytes is empty".to_owned())),
+        _ => Err(Failure(
+            Fault::Busy,
+            "the node's pool of body bytes is empty".to_owned(),
+        )),
     }
 }
 
@@ -371,7 +424,12 @@ async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
 
 /// Head and payload; the payload stays in the pieces it arrived in.
 async fn read_blob(mut body: Incoming) -> Result<(Head, Pieces), Failure> {
-    let malformed = || Failure(Fault::Malformed, "the body does not begin with a blob's head".to_owned());
+    let malformed = || {
+        Failure(
+            Fault::Malformed,
+            "the body does not begin with a blob's head".to_owned(),
+        )
+    };
     let mut reader = HeadReader::default();
     let (head, first) = loop {
         let piece = next_piece(&mut body).await?.ok_or_else(malformed)?;

@@ -22,7 +22,12 @@ const DEVICE: DeviceId = DeviceId(4);
 const CLUSTER: ClusterId = ClusterId(77);
 
 fn credentials(secret: &[u8]) -> Credentials {
-    Credentials { cluster: CLUSTER, role: Role::Proxy, secret: Secret::new(secret).unwrap(), tls: None }
+    Credentials {
+        cluster: CLUSTER,
+        role: Role::Proxy,
+        secret: Secret::new(secret).unwrap(),
+        tls: None,
+    }
 }
 
 struct Pair {
@@ -32,7 +37,10 @@ struct Pair {
 }
 
 fn client(secret: &[u8], server: &BlobServer) -> BlobClient {
-    let address = NodeAddress { wire: String::new(), blobs: server.address().to_string() };
+    let address = NodeAddress {
+        wire: String::new(),
+        blobs: server.address().to_string(),
+    };
     BlobClient::new(credentials(secret), AddressBook::new([(NODE, address)]))
 }
 
@@ -41,14 +49,22 @@ const SECRET: &[u8] = b"a secret of at least sixteen bytes";
 async fn pair() -> Pair {
     let device = Arc::new(MemoryDevice::new(CLUSTER, 1 << 30));
     let devices = DeviceSet::new([(DEVICE, Arc::clone(&device) as Arc<dyn BlobStore>)]);
-    let bound = BoundBlobs::bind(credentials(SECRET), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let bound = BoundBlobs::bind(credentials(SECRET), "127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap();
     let server = bound.serve(devices, Admission::default());
     let client = client(SECRET, &server);
     Pair { device, server, client }
 }
 
 fn blob(chunk: u32, len: usize) -> Blob {
-    let key = BlobKey { placement: 0x0123_4567_89ab_cdef, id: BlobId { write: WriteId(5), chunk } };
+    let key = BlobKey {
+        placement: 0x0123_4567_89ab_cdef,
+        id: BlobId {
+            write: WriteId(5),
+            chunk,
+        },
+    };
     let header = BlobHeader {
         cluster: CLUSTER,
         shard: ShardId(1),
@@ -64,7 +80,10 @@ fn blob(chunk: u32, len: usize) -> Blob {
 #[tokio::test]
 async fn blobs_of_all_sizes_go_there_and_back() {
     let Pair { client, .. } = pair().await;
-    for (chunk, len) in [1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, BLOB_BYTES_MAX].into_iter().enumerate() {
+    for (chunk, len) in [1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, BLOB_BYTES_MAX]
+        .into_iter()
+        .enumerate()
+    {
         let mut blob = blob(chunk as u32, len);
         let whole = blob.payload.to_bytes();
         blob.payload = whole.chunks(10_000).map(Bytes::copy_from_slice).collect::<Pieces>();
@@ -78,7 +97,10 @@ async fn blobs_of_all_sizes_go_there_and_back() {
         let middle = (len / 2) as u32..(len / 2 + 1) as u32;
         let slice = client.read(NODE, DEVICE, blob.key, middle.clone()).await.unwrap();
         slice.verify().unwrap();
-        assert_eq!(slice.bytes(middle.clone()), whole.slice(middle.start as usize..middle.end as usize));
+        assert_eq!(
+            slice.bytes(middle.clone()),
+            whole.slice(middle.start as usize..middle.end as usize)
+        );
         assert!(slice.payload.len() <= FRAME_BYTES);
     }
 }
@@ -91,13 +113,20 @@ async fn remove_list_stat_and_digest_speak_of_the_same_blobs() {
         client.put(NODE, DEVICE, blob).await.unwrap();
     }
     let keys: Vec<BlobKey> = blobs.iter().map(|blob| blob.key).collect();
-    let page = ListCall { after: Some(keys[0]), until_placement: u64::MAX, limit: 2 };
+    let page = ListCall {
+        after: Some(keys[0]),
+        until_placement: u64::MAX,
+        limit: 2,
+    };
     let listed = client.list(NODE, DEVICE, page).await.unwrap();
     assert_eq!(listed, vec![(keys[1], blobs[1].header), (keys[2], blobs[2].header)]);
     client.remove(NODE, DEVICE, &keys[..2]).await.unwrap();
     assert_eq!(client.stat(NODE, DEVICE, keys[0]).await.unwrap(), None);
     let found = client.stat_many(NODE, DEVICE, keys.clone()).await.unwrap();
-    assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true, true, true]);
+    assert_eq!(
+        found.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [false, false, true, true, true]
+    );
     let digest = client.digest(NODE, DEVICE, 0..=u64::MAX).await.unwrap();
     assert_eq!(digest, device.digest(0..=u64::MAX).await.unwrap());
     assert_eq!(digest.blobs, 3);
@@ -132,7 +161,10 @@ async fn faults_travel_as_codes() {
     other.key = good.key;
     other.frame_crcs = frame_crcs(good.key.id, 0, &other.payload.to_bytes());
     assert_eq!(fault(client.put(NODE, DEVICE, &other).await), Fault::Conflict);
-    assert_eq!(fault(client.read(NODE, DEVICE, good.key, 900_000..900_001).await), Fault::Range);
+    assert_eq!(
+        fault(client.read(NODE, DEVICE, good.key, 900_000..900_001).await),
+        Fault::Range
+    );
     // INT-1: rot on the device is seen by the last hop, not by the wire.
     device.flip(&good.key, 70_000);
     let slice = client.read(NODE, DEVICE, good.key, 0..1_000_000).await.unwrap();
@@ -143,7 +175,10 @@ async fn faults_travel_as_codes() {
 async fn sec_1_a_wrong_bearer_does_nothing() {
     let Pair { server, device, .. } = pair().await;
     let stranger = client(b"another secret of enough bytes", &server);
-    assert_eq!(fault(stranger.put(NODE, DEVICE, &blob(0, 10)).await), Fault::Unauthorized);
+    assert_eq!(
+        fault(stranger.put(NODE, DEVICE, &blob(0, 10)).await),
+        Fault::Unauthorized
+    );
     assert_eq!(device.usage().blobs, 0);
 }
 
@@ -152,7 +187,10 @@ async fn bodies_without_length_or_with_too_much_are_refused_unread() {
     let Pair { server, device, .. } = pair().await;
     let path = format!("/v1/devices/{DEVICE}/blobs/{}", key_text(&blob(0, 1).key));
     let bearer = bearer(&Secret::new(SECRET).unwrap());
-    for (length, status) in [("content-length: 99999999", "413"), ("transfer-encoding: chunked", "400")] {
+    for (length, status) in [
+        ("content-length: 99999999", "413"),
+        ("transfer-encoding: chunked", "400"),
+    ] {
         let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\n{length}\r\n\r\n");
         let mut tcp = TcpStream::connect(server.address()).await.unwrap();
         tcp.write_all(head.as_bytes()).await.unwrap();
@@ -167,13 +205,22 @@ async fn bodies_without_length_or_with_too_much_are_refused_unread() {
 async fn a_slow_sender_is_cut_and_a_full_pool_is_busy() {
     let device = Arc::new(MemoryDevice::new(CLUSTER, 1 << 30));
     let devices = DeviceSet::new([(DEVICE, Arc::clone(&device) as Arc<dyn BlobStore>)]);
-    let bound = BoundBlobs::bind(credentials(SECRET), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let bound = BoundBlobs::bind(credentials(SECRET), "127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap();
     // The pool holds exactly one blob of the largest size.
-    let server = bound.serve(devices, Admission { write_bytes: 1, read_bytes: 1 });
+    let server = bound.serve(
+        devices,
+        Admission {
+            write_bytes: 1,
+            read_bytes: 1,
+        },
+    );
     let path = format!("/v1/devices/{DEVICE}/blobs/{}", key_text(&blob(0, 1).key));
     let bearer = bearer(&Secret::new(SECRET).unwrap());
     let length = super::codec::BODY_BYTES_MAX;
-    let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\ncontent-length: {length}\r\n\r\nab");
+    let head =
+        format!("PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\ncontent-length: {length}\r\n\r\nab");
     let mut slow = TcpStream::connect(server.address()).await.unwrap();
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
@@ -201,13 +248,26 @@ async fn a_closed_server_is_refused_and_a_kept_connection_is_replaced() {
 #[test]
 fn ranges_and_keys_are_read_strictly() {
     assert_eq!(parse_range("bytes=0-0"), Some(0..1));
-    for bad in ["bytes=2-1", "bytes=-5", "bytes=0-", "0-1", "bytes=0-1,3-4", "bytes=4294967296-4294967297"] {
+    for bad in [
+        "bytes=2-1",
+        "bytes=-5",
+        "bytes=0-",
+        "0-1",
+        "bytes=0-1,3-4",
+        "bytes=4294967296-4294967297",
+    ] {
         assert_eq!(parse_range(bad), None, "{bad}");
     }
     let key = blob(7, 1).key;
     let text = key_text(&key);
     assert_eq!(parse_key(&text), Some(key));
-    for bad in [text.to_uppercase(), format!("{text}.1"), format!("0{text}"), text.replace(".7", ".+7"), String::new()] {
+    for bad in [
+        text.to_uppercase(),
+        format!("{text}.1"),
+        format!("0{text}"),
+        text.replace(".7", ".+7"),
+        String::new(),
+    ] {
         assert_eq!(parse_key(&bad), None, "{bad}");
     }
 }

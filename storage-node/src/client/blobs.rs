@@ -30,7 +30,12 @@ enum Place {
 
 impl Blobs {
     pub(super) fn new(local: Option<LocalNode>, remote: BlobClient, rings: Arc<Rings>, hints: Arc<Hints>) -> Self {
-        Self { local, remote, rings, hints }
+        Self {
+            local,
+            remote,
+            rings,
+            hints,
+        }
     }
 
     pub(super) fn is_local(&self, device: DeviceId) -> bool {
@@ -55,7 +60,10 @@ impl Blobs {
     pub(super) async fn put(&self, device: DeviceId, blob: Blob, deadline: Duration) -> Result<(), BlobError> {
         let done = match self.place(device)? {
             Place::Here(store) => here(device, deadline, store.put(blob)).await,
-            Place::There(node) => self.there(device, node, deadline, self.remote.put(node, device, &blob)).await,
+            Place::There(node) => {
+                self.there(device, node, deadline, self.remote.put(node, device, &blob))
+                    .await
+            }
         };
         match &done {
             Ok(()) => self.hints.device_took(device),
@@ -75,7 +83,8 @@ impl Blobs {
         match self.place(device)? {
             Place::Here(store) => here(device, deadline, store.read(key, range)).await,
             Place::There(node) => {
-                self.there(device, node, deadline, self.remote.read(node, device, key, range)).await
+                self.there(device, node, deadline, self.remote.read(node, device, key, range))
+                    .await
             }
         }
     }
@@ -88,7 +97,10 @@ impl Blobs {
     ) -> Result<Option<BlobHeader>, BlobError> {
         match self.place(device)? {
             Place::Here(store) => here(device, deadline, store.stat(key)).await,
-            Place::There(node) => self.there(device, node, deadline, self.remote.stat(node, device, key)).await,
+            Place::There(node) => {
+                self.there(device, node, deadline, self.remote.stat(node, device, key))
+                    .await
+            }
         }
     }
 
@@ -110,7 +122,8 @@ impl Blobs {
                 here(device, deadline, stats).await
             }
             Place::There(node) => {
-                self.there(device, node, deadline, self.remote.stat_many(node, device, keys)).await
+                self.there(device, node, deadline, self.remote.stat_many(node, device, keys))
+                    .await
             }
         }
     }
@@ -124,7 +137,8 @@ impl Blobs {
         match self.place(device)? {
             Place::Here(store) => here(device, deadline, store.remove(keys)).await,
             Place::There(node) => {
-                self.there(device, node, deadline, self.remote.remove(node, device, &keys)).await
+                self.there(device, node, deadline, self.remote.remove(node, device, &keys))
+                    .await
             }
         }
     }
@@ -140,7 +154,10 @@ impl Blobs {
                 let listed = store.list(call.after, call.until_placement, call.limit as usize);
                 here(device, deadline, listed).await
             }
-            Place::There(node) => self.there(device, node, deadline, self.remote.list(node, device, call)).await,
+            Place::There(node) => {
+                self.there(device, node, deadline, self.remote.list(node, device, call))
+                    .await
+            }
         }
     }
 
@@ -153,7 +170,8 @@ impl Blobs {
         match self.place(device)? {
             Place::Here(store) => here(device, deadline, store.digest(placements)).await,
             Place::There(node) => {
-                self.there(device, node, deadline, self.remote.digest(node, device, placements)).await
+                self.there(device, node, deadline, self.remote.digest(node, device, placements))
+                    .await
             }
         }
     }
@@ -192,7 +210,10 @@ impl Blobs {
                 Err(BlobError::Unreachable(device, e.to_string()))
             }
             // Slow is not down: nothing is remembered.
-            Err(_) => Err(BlobError::Unreachable(device, "no answer before the deadline".to_owned())),
+            Err(_) => Err(BlobError::Unreachable(
+                device,
+                "no answer before the deadline".to_owned(),
+            )),
         }
     }
 }
@@ -205,7 +226,10 @@ async fn here<T>(
 ) -> Result<T, BlobError> {
     match tokio::time::timeout(deadline, asked).await {
         Ok(answer) => answer.map_err(|e| of_fault(device, Fault::from(&e), e.to_string())),
-        Err(_) => Err(BlobError::Unreachable(device, "no answer before the deadline".to_owned())),
+        Err(_) => Err(BlobError::Unreachable(
+            device,
+            "no answer before the deadline".to_owned(),
+        )),
     }
 }
 

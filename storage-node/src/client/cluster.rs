@@ -26,8 +26,9 @@ use super::{BlobError, DataPlane, MetadataPlane, PlaneError, Planes};
 use crate::blob_http::{BlobClient, ListCall};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest};
 use crate::node::admin::{AdminAnswer, AdminCall};
+use crate::node::{ClusterStatus, NodeStatus};
 use crate::shard::calls::{QueryCall, ReadFrom, ReadIndexCall, decode, encode};
-use crate::wire::{AddressBook, CallKind, Caller, Channel, Credentials, SharedCaller};
+use crate::wire::{AddressBook, CallKind, Channel, Credentials, SharedCaller};
 
 /// The most rings and nodes read from the system shard.
 const RECORDS_MAX: usize = 10_000;
@@ -71,17 +72,20 @@ impl Drop for Inner {
 impl ClusterClient {
     /// Starts a client over `remote`, which reaches the other nodes. Must be called inside a runtime.
     #[must_use]
-    pub fn start(
-        config: ClientConfig,
-        remote: SharedCaller,
-        clock: Arc<dyn WallClock>,
-        dice: Arc<dyn Dice>,
-    ) -> Self {
-        let ClientConfig { credentials, book, key_shards, local } = config;
-        let (hints, rings, copy) = (Arc::new(Hints::default()), Arc::new(Rings::default()), SystemCopy::new());
+    pub fn start(config: ClientConfig, remote: SharedCaller, clock: Arc<dyn WallClock>, dice: Arc<dyn Dice>) -> Self {
+        let ClientConfig {
+            credentials,
+            book,
+            key_shards,
+            local,
+        } = config;
+        let (hints, rings, copy) = (
+            Arc::new(Hints::default()),
+            Arc::new(Rings::default()),
+            SystemCopy::new(),
+        );
         let caller: SharedCaller = Arc::new(LocalFirst::new(local.clone(), remote));
-        let shards =
-            ShardCaller::new(Arc::clone(&caller), book.clone(), Arc::clone(&hints), Arc::clone(&dice));
+        let shards = ShardCaller::new(Arc::clone(&caller), book.clone(), Arc::clone(&hints), Arc::clone(&dice));
         let shards = Arc::new(shards);
         let watcher = Watcher {
             copy: Arc::clone(&copy),
@@ -92,17 +96,35 @@ impl ClusterClient {
             local: local.as_ref().map(|local| local.node),
         };
         let derive = derive(Arc::clone(&copy), Arc::clone(&rings), book.clone());
-        let tasks = vec![tokio::spawn(watcher.run()).abort_handle(), tokio::spawn(derive).abort_handle()];
+        let tasks = vec![
+            tokio::spawn(watcher.run()).abort_handle(),
+            tokio::spawn(derive).abort_handle(),
+        ];
         let remote_blobs = BlobClient::new(credentials, book.clone());
         let blobs = Blobs::new(local, remote_blobs, Arc::clone(&rings), hints);
         let proposals = Proposals::new(Arc::clone(&shards));
-        Self(Arc::new(Inner { key_shards, caller, book, shards, proposals, copy, rings, blobs, clock, dice, tasks }))
+        Self(Arc::new(Inner {
+            key_shards,
+            caller,
+            book,
+            shards,
+            proposals,
+            copy,
+            rings,
+            blobs,
+            clock,
+            dice,
+            tasks,
+        }))
     }
 
     /// The two planes, as `store` takes them.
     #[must_use]
     pub fn planes(&self) -> Planes {
-        Planes { metadata: Arc::new(self.clone()), data: Arc::new(self.clone()) }
+        Planes {
+            metadata: Arc::new(self.clone()),
+            data: Arc::new(self.clone()),
+        }
     }
 
     /// Where nodes are reached.
@@ -136,14 +158,20 @@ impl ClusterClient {
     /// When the system shard does not answer, or holds another ring of this version or a newer one.
     pub async fn install_ring(&self, policy: PolicyId, ring: &Ring, deadline: Duration) -> Result<(), RecordError> {
         let key = policy.0.to_string();
-        let query = Query::GetRecord { table: RINGS_TABLE.to_owned(), key: key.clone() };
+        let query = Query::GetRecord {
+            table: RINGS_TABLE.to_owned(),
+            key: key.clone(),
+        };
         let value: bytes::Bytes = ring.to_bytes().into();
         let expect = match self.query(ShardId::SYSTEM, query, deadline).await? {
             Ok(Found::Record(None)) => RecordCondition::Absent,
             Ok(Found::Record(Some(record))) if record.value == value => return Ok(()),
             Ok(Found::Record(Some(record))) => match Ring::from_bytes(&record.value) {
                 Ok(live) if live.version() >= ring.version() => {
-                    return Err(RecordError::NotNewer { live: live.version(), given: ring.version() });
+                    return Err(RecordError::NotNewer {
+                        live: live.version(),
+                        given: ring.version(),
+                    });
                 }
                 _ => RecordCondition::Version(record.version),
             },
@@ -166,8 +194,16 @@ impl ClusterClient {
         value: bytes::Bytes,
         deadline: Duration,
     ) -> Result<u64, RecordError> {
-        let command = Command::PutRecord { table: table.to_owned(), key: key.to_owned(), expect, value };
-        match self.propose(ShardId::SYSTEM, self.request_id(), command, deadline).await? {
+        let command = Command::PutRecord {
+            table: table.to_owned(),
+            key: key.to_owned(),
+            expect,
+            value,
+        };
+        match self
+            .propose(ShardId::SYSTEM, self.request_id(), command, deadline)
+            .await?
+        {
             Ok(Done::Record { version }) => Ok(version),
             Ok(_) => Err(RecordError::Odd),
             Err(refusal) => Err(RecordError::Refused(refusal)),
@@ -224,22 +260,67 @@ impl ClusterClient {
     /// # Errors
     /// When the node does not answer.
     pub async fn admin(&self, node: NodeId, call: &AdminCall, deadline: Duration) -> Result<AdminAnswer, String> {
-        let answered = self.0.caller.call(node, Channel::Metadata, CallKind::Admin, encode(call), deadline).await;
+        let answered = self
+            .0
+            .caller
+            .call(node, Channel::Metadata, CallKind::Admin, encode(call), deadline)
+            .await;
         let body = answered.map_err(|e| e.to_string())?;
         decode::<AdminAnswer>(&body).map_err(|e| e.to_string())
+    }
+
+    /// What one node says about itself.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn node_status(&self, node: NodeId, deadline: Duration) -> Result<NodeStatus, String> {
+        let body = bytes::Bytes::new();
+        let answered = self
+            .0
+            .caller
+            .call(node, Channel::Metadata, CallKind::NodeStatus, body, deadline)
+            .await;
+        decode(&answered.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+    }
+
+    /// Asks every known node and every shard at once (HEAL-1).
+    pub async fn cluster_status(&self, deadline: Duration) -> ClusterStatus {
+        let nodes = self.0.book.nodes();
+        let nodes = nodes
+            .into_iter()
+            .map(|node| async move { (node, self.node_status(node, deadline).await) });
+        let shards = (0..=self.0.key_shards).map(ShardId).map(|shard| async move {
+            let summary = match self.query(shard, Query::Summary, deadline).await {
+                Ok(Ok(Found::Summary(summary))) => Ok(summary),
+                Ok(other) => Err(format!("an answer of another kind: {other:?}")),
+                Err(e) => Err(e.to_string()),
+            };
+            (shard, summary)
+        });
+        let (nodes, shards) = futures::join!(futures::future::join_all(nodes), futures::future::join_all(shards));
+        ClusterStatus { nodes, shards }
     }
 
     /// True when every live copy, as far as all nodes know, has applied the system shard up to now.
     async fn copies_applied(&self, until: Instant) -> bool {
         let left = || until.saturating_duration_since(Instant::now());
         let body = encode(&ReadIndexCall { shard: ShardId::SYSTEM });
-        let asked = self.0.shards.ask::<Option<u64>>(ShardId::SYSTEM, CallKind::RaftReadIndex, body, left()).await;
+        let asked = self
+            .0
+            .shards
+            .ask::<Option<u64>>(ShardId::SYSTEM, CallKind::RaftReadIndex, body, left())
+            .await;
         let Ok(Some(index)) = asked else { return false };
         let nodes = self.0.book.nodes();
-        let call = AdminCall::WatchersApplied { index, wait_ms: u64::try_from(left().as_millis()).unwrap_or(0) };
+        let call = AdminCall::WatchersApplied {
+            index,
+            wait_ms: u64::try_from(left().as_millis()).unwrap_or(0),
+        };
         let asks = nodes.iter().map(|node| self.admin(*node, &call, left()));
         let answers = futures::future::join_all(asks).await;
-        answers.iter().all(|answer| matches!(answer, Ok(AdminAnswer::WatchersApplied(true))))
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Ok(AdminAnswer::WatchersApplied(true))))
     }
 }
 
@@ -270,15 +351,21 @@ async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, book: AddressBook) {
     let mut changes = copy.changes();
     loop {
         let records = |table: &str| {
-            let query = Query::ListRecords { table: table.to_owned(), after: None, limit: RECORDS_MAX };
+            let query = Query::ListRecords {
+                table: table.to_owned(),
+                after: None,
+                limit: RECORDS_MAX,
+            };
             match copy.query_stale(&query) {
                 Some(Ok(Found::Records { records, .. })) => records,
                 _ => Vec::new(),
             }
         };
         rings.take_rings(&records(RINGS_TABLE));
-        let nodes: Vec<NodeRecord> =
-            records(NODES_TABLE).iter().filter_map(|(_, record)| serde_json::from_slice(&record.value).ok()).collect();
+        let nodes: Vec<NodeRecord> = records(NODES_TABLE)
+            .iter()
+            .filter_map(|(_, record)| serde_json::from_slice(&record.value).ok())
+            .collect();
         rings.take_nodes(&nodes);
         for node in nodes {
             book.set(node.node, node.address);
@@ -302,7 +389,11 @@ impl MetadataPlane for ClusterClient {
     }
 
     async fn query(&self, shard: ShardId, query: Query, deadline: Duration) -> Result<Answer, PlaneError> {
-        let body = encode(&QueryCall { shard, query, from: ReadFrom::Leader });
+        let body = encode(&QueryCall {
+            shard,
+            query,
+            from: ReadFrom::Leader,
+        });
         self.0.shards.ask(shard, CallKind::Query, body, deadline).await
     }
 
@@ -316,7 +407,10 @@ impl MetadataPlane for ClusterClient {
 
     async fn settle_system_copies(&self) {
         let until = Instant::now() + STALENESS_MAX;
-        if !matches!(tokio::time::timeout_at(until, self.copies_applied(until)).await, Ok(true)) {
+        if !matches!(
+            tokio::time::timeout_at(until, self.copies_applied(until)).await,
+            Ok(true)
+        ) {
             tokio::time::sleep_until(until).await;
         }
     }

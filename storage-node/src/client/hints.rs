@@ -38,7 +38,10 @@ impl Hints {
     }
 
     pub(super) fn node_is_down(&self, node: NodeId) -> bool {
-        self.nodes.lock().get(&node).is_some_and(|failure| Instant::now() < failure.until)
+        self.nodes
+            .lock()
+            .get(&node)
+            .is_some_and(|failure| Instant::now() < failure.until)
     }
 
     /// The device is full, read-only or out.
@@ -51,18 +54,27 @@ impl Hints {
     }
 
     pub(super) fn device_refuses(&self, device: DeviceId) -> bool {
-        self.devices.lock().get(&device).is_some_and(|failure| Instant::now() < failure.until)
+        self.devices
+            .lock()
+            .get(&device)
+            .is_some_and(|failure| Instant::now() < failure.until)
     }
 }
 
 fn failed<K: Hash + Eq>(failures: &mut HashMap<K, Failure>, key: K, now: Instant) {
-    let failure = failures.entry(key).or_insert(Failure { in_a_row: 0, until: now });
+    let failure = failures.entry(key).or_insert(Failure {
+        in_a_row: 0,
+        until: now,
+    });
     // Many requests that failed together count once.
     if failure.in_a_row > 0 && now < failure.until {
         return;
     }
     let pause = DOWN_MIN.saturating_mul(1 << failure.in_a_row.min(8)).min(DOWN_MAX);
-    *failure = Failure { in_a_row: failure.in_a_row + 1, until: now + pause };
+    *failure = Failure {
+        in_a_row: failure.in_a_row + 1,
+        until: now + pause,
+    };
 }
 
 #[cfg(test)]

@@ -50,11 +50,17 @@ impl Caller for LocalFirst {
         let Some(local) = self.local.as_ref().filter(|local| local.node == node) else {
             return self.remote.call(node, channel, kind, body, deadline).await;
         };
-        let peer = Peer { node: Some(local.node), process: local.process };
+        let peer = Peer {
+            node: Some(local.node),
+            process: local.process,
+        };
         match tokio::time::timeout(deadline, local.service.serve(&peer, kind, body)).await {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(WireError::UnknownCall { node }),
-            Err(_) => Err(WireError::NoAnswer { node, reason: "no answer before the deadline".to_owned() }),
+            Err(_) => Err(WireError::NoAnswer {
+                node,
+                reason: "no answer before the deadline".to_owned(),
+            }),
         }
     }
 }

@@ -22,7 +22,10 @@ const LABEL: &[u8] = b"halo placement 1";
 pub fn placement(write: WriteId, chunk: u32, chunk_bytes: u32) -> u64 {
     let extent = u64::from(chunk) * u64::from(chunk_bytes) / EXTENT_BYTES;
     let mut hasher = blake3::Hasher::new();
-    hasher.update(LABEL).update(&write.0.to_le_bytes()).update(&extent.to_le_bytes());
+    hasher
+        .update(LABEL)
+        .update(&write.0.to_le_bytes())
+        .update(&extent.to_le_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     u64::from_le_bytes(first)
@@ -32,7 +35,13 @@ pub fn placement(write: WriteId, chunk: u32, chunk_bytes: u32) -> u64 {
 #[must_use]
 pub fn chunk_key(stream: &Stream, chunk: u32) -> BlobKey {
     let placement = placement(stream.write, chunk, stream.chunk_bytes);
-    BlobKey { placement, id: BlobId { write: stream.write, chunk } }
+    BlobKey {
+        placement,
+        id: BlobId {
+            write: stream.write,
+            chunk,
+        },
+    }
 }
 
 /// The payload length of chunk number `chunk` of `stream`; 0 beyond its end.
@@ -50,7 +59,13 @@ mod tests {
     use super::*;
 
     fn stream(size: u64, chunk_bytes: u32) -> Stream {
-        Stream { write: WriteId(7), size, chunk_bytes, policy: PolicyId(0), ring_version: 1 }
+        Stream {
+            write: WriteId(7),
+            size,
+            chunk_bytes,
+            policy: PolicyId(0),
+            ring_version: 1,
+        }
     }
 
     #[test]
@@ -67,7 +82,10 @@ mod tests {
     fn the_hash_never_changes() {
         // Blobs on disk were placed by this value: a change of the function loses every object.
         let hash = blake3::hash(&[&b"halo placement 1"[..], &7_u128.to_le_bytes(), &0_u64.to_le_bytes()].concat());
-        assert_eq!(placement(WriteId(7), 0, 1), u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()));
+        assert_eq!(
+            placement(WriteId(7), 0, 1),
+            u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap())
+        );
     }
 
     #[test]

@@ -42,7 +42,10 @@ struct Waiting {
 
 impl Proposals {
     pub(super) fn new(caller: Arc<ShardCaller>) -> Self {
-        Self { caller, queues: Mutex::default() }
+        Self {
+            caller,
+            queues: Mutex::default(),
+        }
     }
 
     pub(super) async fn propose(
@@ -53,9 +56,18 @@ impl Proposals {
         deadline: Duration,
     ) -> Result<Reply, PlaneError> {
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { envelope: Envelope { request, command }, until: Instant::now() + deadline, reply };
-        self.queue(shard).try_send(waiting).map_err(|_| PlaneError::Busy { shard })?;
-        let unavailable = |reason: &str| PlaneError::Unavailable { shard, reason: reason.to_owned() };
+        let waiting = Waiting {
+            envelope: Envelope { request, command },
+            until: Instant::now() + deadline,
+            reply,
+        };
+        self.queue(shard)
+            .try_send(waiting)
+            .map_err(|_| PlaneError::Busy { shard })?;
+        let unavailable = |reason: &str| PlaneError::Unavailable {
+            shard,
+            reason: reason.to_owned(),
+        };
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unavailable("the call was given up")),
@@ -77,7 +89,9 @@ async fn run(caller: Arc<ShardCaller>, shard: ShardId, mut queue: mpsc::Receiver
     let places = Arc::new(Semaphore::new(CALLS_MAX));
     let mut held: Option<Waiting> = None;
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let first = match held.take() {
             Some(first) => first,
             None => match queue.recv().await {
@@ -107,19 +121,33 @@ async fn run(caller: Arc<ShardCaller>, shard: ShardId, mut queue: mpsc::Receiver
 async fn send(caller: &ShardCaller, shard: ShardId, batch: Vec<Waiting>) {
     // Whoever gave up meanwhile is not sent at all.
     let batch: Vec<Waiting> = batch.into_iter().filter(|waiting| !waiting.reply.is_closed()).collect();
-    let Some(until) = batch.iter().map(|waiting| waiting.until).max() else { return };
-    let (envelopes, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.envelope, waiting.reply)).unzip();
+    let Some(until) = batch.iter().map(|waiting| waiting.until).max() else {
+        return;
+    };
+    let (envelopes, replies): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|waiting| (waiting.envelope, waiting.reply))
+        .unzip();
     let body = encode(&ProposeCall { shard, envelopes });
     let deadline = until.saturating_duration_since(Instant::now());
     let answered: Result<Vec<Reply>, PlaneError> = caller.ask(shard, CallKind::Propose, body, deadline).await;
     let answered = answered.and_then(|answers| {
-        let odd = || PlaneError::Unavailable { shard, reason: "the number of replies is wrong".to_owned() };
-        if answers.len() == replies.len() { Ok(answers) } else { Err(odd()) }
+        let odd = || PlaneError::Unavailable {
+            shard,
+            reason: "the number of replies is wrong".to_owned(),
+        };
+        if answers.len() == replies.len() {
+            Ok(answers)
+        } else {
+            Err(odd())
+        }
     });
     match answered {
         // A closed receiver is a caller that gave up.
-        Ok(answers) => replies.into_iter().zip(answers).for_each(|(reply, answer)| drop(reply.send(Ok(answer)))),
+        Ok(answers) => replies
+            .into_iter()
+            .zip(answers)
+            .for_each(|(reply, answer)| drop(reply.send(Ok(answer)))),
         Err(e) => replies.into_iter().for_each(|reply| drop(reply.send(Err(e.clone())))),
     }
 }
@@ -137,7 +165,10 @@ fn weight(command: &Command) -> usize {
             Command::Condemn { writes } => writes.len() * 20,
             Command::Reclaimed { entries } => entries.len() * 32,
             Command::PutRecord { value, .. } => value.len(),
-            Command::SetDocument { document: Some(document), .. } => document.len(),
+            Command::SetDocument {
+                document: Some(document),
+                ..
+            } => document.len(),
             _ => 0,
         }
 }

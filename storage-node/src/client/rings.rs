@@ -68,8 +68,15 @@ impl Rings {
     /// Parses what changed; a record that does not parse leaves the ring before it in place.
     pub(super) fn take_rings(&self, records: &[(String, Record)]) {
         for (key, record) in records {
-            let Ok(policy) = key.parse().map(PolicyId) else { continue };
-            let known = self.state.read().rings.get(&policy).is_some_and(|(version, _)| *version == record.version);
+            let Ok(policy) = key.parse().map(PolicyId) else {
+                continue;
+            };
+            let known = self
+                .state
+                .read()
+                .rings
+                .get(&policy)
+                .is_some_and(|(version, _)| *version == record.version);
             if known {
                 continue;
             }
@@ -81,7 +88,9 @@ impl Rings {
     }
 
     pub(super) fn take_nodes(&self, nodes: &[NodeRecord]) {
-        let homes = nodes.iter().flat_map(|node| node.devices.iter().map(|device| (*device, node.node)));
+        let homes = nodes
+            .iter()
+            .flat_map(|node| node.devices.iter().map(|device| (*device, node.node)));
         self.state.write().homes = homes.collect();
     }
 }

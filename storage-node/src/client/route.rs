@@ -50,7 +50,14 @@ pub(super) enum Next {
 impl Route {
     /// A search among `nodes` (in the order to be tried) that begins at `leader`, when one is believed to lead.
     pub(super) fn new(nodes: Vec<NodeId>, leader: Option<NodeId>) -> Self {
-        Self { nodes, favourite: leader, failed: Vec::new(), asked: Vec::new(), hops: 0, pauses: 0 }
+        Self {
+            nodes,
+            favourite: leader,
+            failed: Vec::new(),
+            asked: Vec::new(),
+            hops: 0,
+            pauses: 0,
+        }
     }
 
     pub(super) fn next(&mut self) -> Next {
@@ -71,7 +78,11 @@ impl Route {
                 self.failed.clear();
                 self.hops = 0;
                 self.pauses += 1;
-                Next::Pause(PAUSE_MIN.saturating_mul(1 << self.pauses.saturating_sub(1).min(10)).min(PAUSE_MAX))
+                Next::Pause(
+                    PAUSE_MIN
+                        .saturating_mul(1 << self.pauses.saturating_sub(1).min(10))
+                        .min(PAUSE_MAX),
+                )
             }
         }
     }
@@ -79,9 +90,7 @@ impl Route {
     pub(super) fn said(&mut self, by: NodeId, said: Said) {
         match said {
             // A leader that just failed is still named by those who have not noticed: wait for the election instead.
-            Said::NotLeader(Some(leader))
-                if leader != by && !self.failed.contains(&leader) && self.hops < HOPS_MAX =>
-            {
+            Said::NotLeader(Some(leader)) if leader != by && !self.failed.contains(&leader) && self.hops < HOPS_MAX => {
                 self.hops += 1;
                 self.favourite = Some(leader);
             }

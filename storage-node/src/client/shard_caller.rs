@@ -42,7 +42,13 @@ enum Verdict<A> {
 
 impl ShardCaller {
     pub(super) fn new(caller: SharedCaller, book: AddressBook, hints: Arc<Hints>, dice: Arc<dyn Dice>) -> Self {
-        Self { caller, book, hints, dice, leaders: Mutex::default() }
+        Self {
+            caller,
+            book,
+            hints,
+            dice,
+            leaders: Mutex::default(),
+        }
     }
 
     /// Who is believed to lead.
@@ -75,7 +81,10 @@ impl ShardCaller {
                 }
                 Next::Ask(node) => node,
             };
-            let answered = self.caller.call(node, Channel::Metadata, kind, body.clone(), left.min(ATTEMPT_MAX)).await;
+            let answered = self
+                .caller
+                .call(node, Channel::Metadata, kind, body.clone(), left.min(ATTEMPT_MAX))
+                .await;
             match judge::<A>(answered) {
                 Verdict::Answer(answer) => {
                     self.leaders.lock().insert(shard, node);

@@ -44,8 +44,15 @@ struct State {
 
 impl SystemCopy {
     pub(super) fn new() -> Arc<Self> {
-        let state = State { rows: MemoryRows::new(), next: WatchFrom::Nothing, fresh_until: None };
-        Arc::new(Self { state: RwLock::new(state), changes: watch::Sender::new(0) })
+        let state = State {
+            rows: MemoryRows::new(),
+            next: WatchFrom::Nothing,
+            fresh_until: None,
+        };
+        Arc::new(Self {
+            state: RwLock::new(state),
+            changes: watch::Sender::new(0),
+        })
     }
 
     /// Answers from the copy while it is fresh.
@@ -75,7 +82,11 @@ impl SystemCopy {
             }
             let rows = page.rows.into_iter().filter_map(|row| {
                 let family = Family::ALL.into_iter().find(|family| *family as u8 == row.family)?;
-                Some(RowChange { family, key: row.key.to_vec(), value: row.value })
+                Some(RowChange {
+                    family,
+                    key: row.key.to_vec(),
+                    value: row.value,
+                })
             });
             state.rows.write(rows);
             state.next = page.next;
@@ -122,10 +133,16 @@ impl Watcher {
     /// One poll; false when another node should be asked.
     async fn poll(&self, node: NodeId) -> bool {
         let wait_ms = u32::try_from(POLL_WAIT.as_millis()).unwrap_or(u32::MAX);
-        let body = encode(&WatchCall { from: self.copy.next(), wait_ms });
+        let body = encode(&WatchCall {
+            from: self.copy.next(),
+            wait_ms,
+        });
         let asked_at = Instant::now();
         let deadline = POLL_WAIT + POLL_GRACE;
-        let answered = self.caller.call(node, Channel::Metadata, CallKind::WatchSystem, body, deadline).await;
+        let answered = self
+            .caller
+            .call(node, Channel::Metadata, CallKind::WatchSystem, body, deadline)
+            .await;
         let page: Result<WatchPage, ShardFault> = match answered.map(|body| decode::<WatchAnswer>(&body)) {
             Ok(Ok(answer)) => answer,
             Ok(Err(e)) => {

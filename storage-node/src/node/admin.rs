@@ -24,6 +24,11 @@ pub enum AdminCall {
         /// Which.
         device: DeviceId,
     },
+    /// Lets the next walk over a device remove more unreferenced blobs than it would without asking (DUR-3).
+    ApproveOrphans {
+        /// Which.
+        device: DeviceId,
+    },
 }
 
 /// What the node answers.

@@ -34,7 +34,11 @@ impl DeviceSet {
     /// All devices, by id.
     #[must_use]
     pub fn all(&self) -> Vec<(DeviceId, Arc<dyn BlobStore>)> {
-        self.0.read().iter().map(|(id, device)| (*id, Arc::clone(device))).collect()
+        self.0
+            .read()
+            .iter()
+            .map(|(id, device)| (*id, Arc::clone(device)))
+            .collect()
     }
 
     /// Opens or replaces a device.

@@ -85,8 +85,18 @@ pub(super) enum Refusal {
 
 impl Refusal {
     fn from_code(code: u8) -> Self {
-        let known = [Self::Version, Self::Cluster, Self::Node, Self::Proof, Self::Certificate, Self::Full];
-        known.into_iter().find(|refusal| *refusal as u8 == code).unwrap_or(Self::Other)
+        let known = [
+            Self::Version,
+            Self::Cluster,
+            Self::Node,
+            Self::Proof,
+            Self::Certificate,
+            Self::Full,
+        ];
+        known
+            .into_iter()
+            .find(|refusal| *refusal as u8 == code)
+            .unwrap_or(Self::Other)
     }
 }
 
@@ -111,7 +121,14 @@ impl Hello {
         }
         if version != WIRE_VERSION {
             let (wanted, cluster) = (NodeId(0), ClusterId(0));
-            return Some(Self { version, channel: None, role: None, wanted, cluster, process: 0 });
+            return Some(Self {
+                version,
+                channel: None,
+                role: None,
+                wanted,
+                cluster,
+                process: 0,
+            });
         }
         let channel = Channel::from_number(bytes.get_u8());
         let (role, node) = (bytes.get_u8(), NodeId(bytes.get_u64_le()));
@@ -122,7 +139,14 @@ impl Hello {
         };
         let wanted = NodeId(bytes.get_u64_le());
         let cluster = ClusterId(bytes.get_u128_le());
-        Some(Self { version, channel, role, wanted, cluster, process: bytes.get_u64_le() })
+        Some(Self {
+            version,
+            channel,
+            role,
+            wanted,
+            cluster,
+            process: bytes.get_u64_le(),
+        })
     }
 }
 
@@ -135,7 +159,12 @@ pub(super) struct Greeting<'a> {
 }
 
 fn encode_hello(greeting: &Greeting<'_>, nonce: &[u8; NONCE_BYTES]) -> Vec<u8> {
-    let Greeting { me, process, wanted, channel } = *greeting;
+    let Greeting {
+        me,
+        process,
+        wanted,
+        channel,
+    } = *greeting;
     let mut hello = Vec::with_capacity(HELLO_BYTES);
     hello.put_slice(MAGIC);
     hello.put_u16_le(WIRE_VERSION);
@@ -158,11 +187,7 @@ fn caller_proof(me: &Credentials, hello: &[u8], challenge: &[u8]) -> [u8; 32] {
 }
 
 /// The connecting side: proves itself to `wanted` and has the other side prove itself.
-pub(super) async fn greet(
-    socket: &mut Socket,
-    greeting: &Greeting<'_>,
-    dice: &dyn Dice,
-) -> Result<(), HandshakeError> {
+pub(super) async fn greet(socket: &mut Socket, greeting: &Greeting<'_>, dice: &dyn Dice) -> Result<(), HandshakeError> {
     let Greeting { me, wanted, .. } = *greeting;
     let mut nonce = [0; NONCE_BYTES];
     dice.fill(&mut nonce);
@@ -219,7 +244,13 @@ pub(super) async fn receive_caller(
         return refuse(socket, Refusal::Proof).await;
     }
     send(socket, WELCOME, &[]).await?;
-    Ok((Peer { node: role.node(), process: hello.process }, channel))
+    Ok((
+        Peer {
+            node: role.node(),
+            process: hello.process,
+        },
+        channel,
+    ))
 }
 
 /// Decides whether a hello may go on to the proof. Plain function.
@@ -238,7 +269,9 @@ fn judge(
     if hello.wanted != node {
         return Err(Refusal::Node);
     }
-    let (Some(role), Some(channel)) = (hello.role, hello.channel) else { return Err(Refusal::Version) };
+    let (Some(role), Some(channel)) = (hello.role, hello.channel) else {
+        return Err(Refusal::Version);
+    };
     if certificate.is_some_and(|certificate| !certificate.names(role)) {
         return Err(Refusal::Certificate);
     }
@@ -271,7 +304,9 @@ async fn receive(socket: &mut Socket, wanted: u8) -> Result<Vec<u8>, HandshakeEr
     let body = message.split_off(1);
     match message[0] {
         kind if kind == wanted => Ok(body),
-        REFUSED => Err(HandshakeError::Refused(Refusal::from_code(body.first().copied().unwrap_or(0)))),
+        REFUSED => Err(HandshakeError::Refused(Refusal::from_code(
+            body.first().copied().unwrap_or(0),
+        ))),
         _ => Err(HandshakeError::NotHalo),
     }
 }

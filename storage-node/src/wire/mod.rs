@@ -24,8 +24,8 @@ use bytes::Bytes;
 use metadata::ids::NodeId;
 
 pub use address_book::{AddressBook, NodeAddress};
-pub use credentials::{CredentialError, Credentials, Role, SECRET_BYTES_MIN, Secret};
 pub(crate) use credentials::same;
+pub use credentials::{CredentialError, Credentials, Role, SECRET_BYTES_MIN, Secret};
 pub use handshake::WIRE_VERSION;
 pub(crate) use server::listen;
 pub use server::{BoundWire, ListenError, WireServer};
@@ -49,7 +49,9 @@ pub enum Channel {
 
 impl Channel {
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        [Self::Raft, Self::Metadata].into_iter().find(|channel| *channel as u8 == number)
+        [Self::Raft, Self::Metadata]
+            .into_iter()
+            .find(|channel| *channel as u8 == number)
     }
 }
 

@@ -85,7 +85,13 @@ impl BoundWire {
         dice: Arc<dyn Dice>,
     ) -> Result<Self, ListenError> {
         let (listener, address) = listen(&me, address).await?;
-        Ok(Self { listener, address, me, node, dice })
+        Ok(Self {
+            listener,
+            address,
+            me,
+            node,
+            dice,
+        })
     }
 
     /// Where it listens.
@@ -106,7 +112,11 @@ impl BoundWire {
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
         });
-        let server = WireServer { address: self.address, stop: stop.clone(), tasks: tasks.clone() };
+        let server = WireServer {
+            address: self.address,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
         let listener = self.listener;
         tasks.clone().spawn(async move {
             let accepting = accept(listener, shared, tasks, stop.clone());
@@ -150,7 +160,9 @@ struct Shared {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {
     loop {
-        let Ok(handshake) = Arc::clone(&shared.handshakes).acquire_owned().await else { return };
+        let Ok(handshake) = Arc::clone(&shared.handshakes).acquire_owned().await else {
+            return;
+        };
         let tcp = match listener.accept().await {
             Ok((tcp, _)) => tcp,
             Err(e) => {
@@ -193,7 +205,14 @@ async fn greeted(tcp: TcpStream, shared: &Shared, full: bool) -> Result<(Socket,
     if full {
         return refuse(&mut socket, Refusal::Full).await.map_err(|e| e.to_string());
     }
-    let caller = receive_caller(&mut socket, &shared.me, shared.node, &*shared.dice, certificate.as_ref()).await;
+    let caller = receive_caller(
+        &mut socket,
+        &shared.me,
+        shared.node,
+        &*shared.dice,
+        certificate.as_ref(),
+    )
+    .await;
     let (peer, _channel) = caller.map_err(|e| e.to_string())?;
     Ok((socket, peer))
 }
@@ -215,13 +234,22 @@ async fn read_calls(reader: ReadHalf<Socket>, peer: Peer, service: &Arc<dyn Serv
             return;
         }
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            let frame = Frame { flags: ANSWER | BUSY, body: bytes::Bytes::new(), ..call };
+            let frame = Frame {
+                flags: ANSWER | BUSY,
+                body: bytes::Bytes::new(),
+                ..call
+            };
             if answers.send(Answer { frame, _bytes: None }).await.is_err() {
                 return;
             }
             continue;
         };
-        let Ok(held) = Arc::clone(&call_bytes).acquire_many_owned(permits(call.body.len())).await else { return };
+        let Ok(held) = Arc::clone(&call_bytes)
+            .acquire_many_owned(permits(call.body.len()))
+            .await
+        else {
+            return;
+        };
         let (service, peer) = (Arc::clone(service), Arc::clone(&peer));
         let (answers, answer_bytes) = (answers.clone(), Arc::clone(&answer_bytes));
         tokio::spawn(async move {
@@ -242,14 +270,35 @@ fn permits(bytes: usize) -> u32 {
 
 /// Serves one call; `None` when it took so long that nobody waits any more.
 async fn answer(call: Frame, peer: &Peer, service: &dyn Service) -> Option<Frame> {
-    let Frame { correlation, kind, deadline_ms, body, .. } = call;
-    let unknown = Frame { correlation, kind, flags: ANSWER | UNKNOWN, deadline_ms: 0, body: bytes::Bytes::new() };
-    let Some(known) = CallKind::from_number(kind) else { return Some(unknown) };
+    let Frame {
+        correlation,
+        kind,
+        deadline_ms,
+        body,
+        ..
+    } = call;
+    let unknown = Frame {
+        correlation,
+        kind,
+        flags: ANSWER | UNKNOWN,
+        deadline_ms: 0,
+        body: bytes::Bytes::new(),
+    };
+    let Some(known) = CallKind::from_number(kind) else {
+        return Some(unknown);
+    };
     let at_most = Duration::from_millis(u64::from(deadline_ms)) + DEADLINE_GRACE;
-    match tokio::time::timeout(at_most, service.serve(peer, known, body)).await.ok()? {
-        Some(body) if body.len() <= CALL_BYTES_MAX => {
-            Some(Frame { correlation, kind, flags: ANSWER, deadline_ms: 0, body })
-        }
+    match tokio::time::timeout(at_most, service.serve(peer, known, body))
+        .await
+        .ok()?
+    {
+        Some(body) if body.len() <= CALL_BYTES_MAX => Some(Frame {
+            correlation,
+            kind,
+            flags: ANSWER,
+            deadline_ms: 0,
+            body,
+        }),
         Some(body) => {
             tracing::error!(kind, bytes = body.len(), "an answer is too large and was dropped");
             None
@@ -261,7 +310,10 @@ async fn answer(call: Frame, peer: &Peer, service: &dyn Service) -> Option<Frame
 async fn write_answers(mut writer: WriteHalf<Socket>, mut queued: mpsc::Receiver<Answer>) {
     let mut batch = Vec::with_capacity(FRAMES_PER_WRITE);
     while queued.recv_many(&mut batch, FRAMES_PER_WRITE).await > 0 {
-        if write_frames(&mut writer, batch.iter().map(|answer| &answer.frame)).await.is_err() {
+        if write_frames(&mut writer, batch.iter().map(|answer| &answer.frame))
+            .await
+            .is_err()
+        {
             return;
         }
         batch.clear();

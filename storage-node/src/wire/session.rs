@@ -85,7 +85,12 @@ impl Session {
             end(&ended, &why);
         });
         let queued_bytes = Arc::new(Semaphore::new(QUEUED_BYTES_MAX));
-        Arc::new(Self { queue, waiting, next: AtomicU64::new(1), queued_bytes })
+        Arc::new(Self {
+            queue,
+            waiting,
+            next: AtomicU64::new(1),
+            queued_bytes,
+        })
     }
 
     /// Whether the connection has ended; every further call is [`Outcome::NotSent`].
@@ -95,8 +100,12 @@ impl Session {
 
     /// One call. Dropping the future forgets the answer; the call itself may still be executed.
     pub(super) async fn call(&self, kind: u16, body: Bytes, deadline: Duration) -> Outcome {
-        let Ok(bytes) = u32::try_from(body.len()) else { return Outcome::NotSent("too large".to_owned()) };
-        let Ok(permit) = Arc::clone(&self.queued_bytes).try_acquire_many_owned(bytes) else { return Outcome::Busy };
+        let Ok(bytes) = u32::try_from(body.len()) else {
+            return Outcome::NotSent("too large".to_owned());
+        };
+        let Ok(permit) = Arc::clone(&self.queued_bytes).try_acquire_many_owned(bytes) else {
+            return Outcome::Busy;
+        };
         let correlation = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         {
@@ -109,9 +118,18 @@ impl Session {
             }
             waiting.calls.insert(correlation, Call { reply, sent: false });
         }
-        let forget = Forget { waiting: &self.waiting, correlation };
+        let forget = Forget {
+            waiting: &self.waiting,
+            correlation,
+        };
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        let frame = Frame { correlation, kind, flags: 0, deadline_ms, body };
+        let frame = Frame {
+            correlation,
+            kind,
+            flags: 0,
+            deadline_ms,
+            body,
+        };
         if self.queue.try_send(Queued { frame, _bytes: permit }).is_err() {
             return Outcome::Busy;
         }
@@ -152,7 +170,11 @@ fn end(waiting: &Mutex<Waiting>, why: &str) {
         std::mem::take(&mut waiting.calls)
     };
     for call in calls.into_values() {
-        let outcome = if call.sent { Outcome::Lost(why.to_owned()) } else { Outcome::NotSent(why.to_owned()) };
+        let outcome = if call.sent {
+            Outcome::Lost(why.to_owned())
+        } else {
+            Outcome::NotSent(why.to_owned())
+        };
         // The caller may have given up meanwhile; then nobody listens, which is fine.
         let _ = call.reply.send(outcome);
     }
@@ -166,7 +188,9 @@ async fn read_answers(reader: ReadHalf<Socket>, waiting: &Mutex<Waiting>) -> Str
             Ok(_) => return "the peer sent something that is no answer".to_owned(),
             Err(e) => return format!("reading: {e}"),
         };
-        let Some(call) = waiting.lock().calls.remove(&frame.correlation) else { continue };
+        let Some(call) = waiting.lock().calls.remove(&frame.correlation) else {
+            continue;
+        };
         let outcome = match frame.flags {
             flags if flags & UNKNOWN != 0 => Outcome::Unknown,
             flags if flags & BUSY != 0 => Outcome::Busy,

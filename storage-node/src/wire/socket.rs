@@ -31,7 +31,11 @@ impl Socket {
 
     /// The same stream, failing when the other side takes no byte for `at_most` while there are some to write.
     pub(crate) fn stalling(self, at_most: Duration) -> Self {
-        Self::new(Stalling { inner: self, at_most, stalled: None })
+        Self::new(Stalling {
+            inner: self,
+            at_most,
+            stalled: None,
+        })
     }
 }
 
@@ -50,7 +54,9 @@ impl Stalling {
             return polled;
         }
         let at_most = self.at_most;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(at_most)));
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(at_most)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes"))),
             Poll::Pending => Poll::Pending,
@@ -98,7 +104,11 @@ impl AsyncWrite for Stalling {
 pub(crate) fn tune(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_AFTER)
+            .with_interval(KEEPALIVE_EVERY),
+    )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     Ok(())

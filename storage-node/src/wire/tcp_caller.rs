@@ -46,7 +46,13 @@ impl TcpCaller {
     #[must_use]
     pub fn new(me: Credentials, book: AddressBook, dice: Arc<dyn Dice>) -> Arc<Self> {
         let process = dice.u64();
-        Arc::new(Self { me, book, dice, process, links: Mutex::default() })
+        Arc::new(Self {
+            me,
+            book,
+            dice,
+            process,
+            links: Mutex::default(),
+        })
     }
 
     /// The number by which others tell this process's connections.
@@ -77,7 +83,12 @@ impl TcpCaller {
                 let (me, dice, process) = (self.me.clone(), Arc::clone(&self.dice), self.process);
                 // A task of its own, because others wait for it when this caller gives up.
                 tokio::spawn(async move {
-                    let greeting = Greeting { me: &me, process, wanted: node, channel };
+                    let greeting = Greeting {
+                        me: &me,
+                        process,
+                        wanted: node,
+                        channel,
+                    };
                     let opened = open(&greeting, &*dice, address).await;
                     link.opened(opened, done);
                 });
@@ -108,9 +119,17 @@ impl Caller for TcpCaller {
         let session = match tokio::time::timeout(deadline, self.session(node, channel)).await {
             Ok(Ok(session)) => session,
             Ok(Err(reason)) => return Err(WireError::Unreachable { node, reason }),
-            Err(_) => return Err(WireError::Unreachable { node, reason: "no connection before the deadline".to_owned() }),
+            Err(_) => {
+                return Err(WireError::Unreachable {
+                    node,
+                    reason: "no connection before the deadline".to_owned(),
+                });
+            }
         };
-        match session.call(kind as u16, body, until.saturating_duration_since(Instant::now())).await {
+        match session
+            .call(kind as u16, body, until.saturating_duration_since(Instant::now()))
+            .await
+        {
             Outcome::Answer(body) => Ok(body),
             Outcome::Unknown => Err(WireError::UnknownCall { node }),
             Outcome::Busy => Err(WireError::Busy { node }),
@@ -127,14 +146,25 @@ type Opened = Result<Arc<Session>, String>;
 struct Link(Mutex<LinkState>);
 
 enum LinkState {
-    Closed { failures: u32, retry_at: Option<Instant>, why: String },
-    Opening { failures: u32, done: watch::Receiver<Option<Opened>> },
+    Closed {
+        failures: u32,
+        retry_at: Option<Instant>,
+        why: String,
+    },
+    Opening {
+        failures: u32,
+        done: watch::Receiver<Option<Opened>>,
+    },
     Open(Arc<Session>),
 }
 
 impl Default for LinkState {
     fn default() -> Self {
-        Self::Closed { failures: 0, retry_at: None, why: String::new() }
+        Self::Closed {
+            failures: 0,
+            retry_at: None,
+            why: String::new(),
+        }
     }
 }
 
@@ -153,11 +183,18 @@ impl Link {
             LinkState::Open(session) if !session.has_ended() => return Step::Use(Arc::clone(session)),
             LinkState::Open(_) => 0,
             LinkState::Opening { done, .. } => return Step::Wait(done.clone()),
-            LinkState::Closed { retry_at: Some(at), why, .. } if now < *at => return Step::Refuse(why.clone()),
+            LinkState::Closed {
+                retry_at: Some(at),
+                why,
+                ..
+            } if now < *at => return Step::Refuse(why.clone()),
             LinkState::Closed { failures, .. } => *failures,
         };
         let (sender, receiver) = watch::channel(None);
-        *state = LinkState::Opening { failures, done: receiver.clone() };
+        *state = LinkState::Opening {
+            failures,
+            done: receiver.clone(),
+        };
         Step::Open(sender, receiver)
     }
 
@@ -172,7 +209,11 @@ impl Link {
                 Ok(session) => LinkState::Open(Arc::clone(session)),
                 Err(why) => {
                     let retry_at = Some(Instant::now() + backoff(failures));
-                    LinkState::Closed { failures, retry_at, why: why.clone() }
+                    LinkState::Closed {
+                        failures,
+                        retry_at,
+                        why: why.clone(),
+                    }
                 }
             };
         }
@@ -182,7 +223,9 @@ impl Link {
 
 /// The pause after this many failures in a row.
 fn backoff(failures: u32) -> Duration {
-    BACKOFF_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX)
+    BACKOFF_MIN
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(BACKOFF_MAX)
 }
 
 async fn open(greeting: &Greeting<'_>, dice: &dyn Dice, address: Option<String>) -> Opened {
@@ -214,7 +257,9 @@ pub(crate) async fn connect(me: &Credentials, peer: Role, address: &str) -> io::
         Err(last)
     };
     let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
-    let tcp = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(timed_out()))?;
+    let tcp = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .unwrap_or_else(|_| Err(timed_out()))?;
     tune(&tcp)?;
     match &me.tls {
         None => Ok(Socket::new(tcp)),

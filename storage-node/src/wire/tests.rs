@@ -15,7 +15,12 @@ const NODE: NodeId = NodeId(3);
 const LONG: Duration = Duration::from_secs(20);
 
 fn credentials(secret: &[u8], role: Role) -> Credentials {
-    Credentials { cluster: ClusterId(9), role, secret: Secret::new(secret).unwrap(), tls: None }
+    Credentials {
+        cluster: ClusterId(9),
+        role,
+        secret: Secret::new(secret).unwrap(),
+        tls: None,
+    }
 }
 
 const SECRET: &[u8] = b"a secret of at least sixteen bytes";
@@ -53,11 +58,17 @@ impl Service for Echo {
 
 async fn server(me: Credentials, service: Arc<Echo>) -> WireServer {
     let any_port = "127.0.0.1:0".parse().unwrap();
-    BoundWire::bind(me, NODE, any_port, Arc::new(SystemDice)).await.unwrap().serve(service)
+    BoundWire::bind(me, NODE, any_port, Arc::new(SystemDice))
+        .await
+        .unwrap()
+        .serve(service)
 }
 
 fn caller(me: Credentials, address: impl ToString) -> Arc<TcpCaller> {
-    let address = NodeAddress { wire: address.to_string(), blobs: String::new() };
+    let address = NodeAddress {
+        wire: address.to_string(),
+        blobs: String::new(),
+    };
     TcpCaller::new(me, AddressBook::new([(NODE, address)]), Arc::new(SystemDice))
 }
 
@@ -90,7 +101,10 @@ async fn many_calls_in_flight_each_get_their_own_answer() {
 #[tokio::test]
 async fn an_unknown_kind_a_proven_node_and_an_oversized_body_are_told() {
     let (_, server, proxy) = pair().await;
-    assert_eq!(echo(&proxy, CallKind::Admin, "x").await, Err(WireError::UnknownCall { node: NODE }));
+    assert_eq!(
+        echo(&proxy, CallKind::Admin, "x").await,
+        Err(WireError::UnknownCall { node: NODE })
+    );
     let said = echo(&proxy, CallKind::NodeStatus, "").await.unwrap();
     assert_eq!(said, format!("None {}", proxy.process()));
     let node = caller(credentials(SECRET, Role::Storage(NodeId(8))), server.address());
@@ -103,22 +117,36 @@ async fn an_unknown_kind_a_proven_node_and_an_oversized_body_are_told() {
 #[tokio::test]
 async fn sec_1_a_wrong_secret_another_cluster_and_another_node_are_refused() {
     let (service, server, _) = pair().await;
-    let wrong = caller(credentials(b"another secret of enough bytes", Role::Proxy), server.address());
+    let wrong = caller(
+        credentials(b"another secret of enough bytes", Role::Proxy),
+        server.address(),
+    );
     let error = echo(&wrong, CallKind::Propose, "x").await.unwrap_err();
     // The caller notices first: the service cannot prove itself to it either.
-    assert!(matches!(&error, WireError::Unreachable { reason, .. } if reason.contains("could not prove")), "{error}");
+    assert!(
+        matches!(&error, WireError::Unreachable { reason, .. } if reason.contains("could not prove")),
+        "{error}"
+    );
     let mut foreign = credentials(SECRET, Role::Proxy);
     foreign.cluster = ClusterId(10);
-    let error = echo(&caller(foreign, server.address()), CallKind::Propose, "x").await.unwrap_err();
+    let error = echo(&caller(foreign, server.address()), CallKind::Propose, "x")
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("another cluster"), "{error}");
     let other = NodeId(4);
-    let address = NodeAddress { wire: server.address().to_string(), blobs: String::new() };
+    let address = NodeAddress {
+        wire: server.address().to_string(),
+        blobs: String::new(),
+    };
     let lost = TcpCaller::new(
         credentials(SECRET, Role::Proxy),
         AddressBook::new([(other, address)]),
         Arc::new(SystemDice),
     );
-    let error = lost.call(other, Channel::Raft, CallKind::Propose, Bytes::new(), LONG).await.unwrap_err();
+    let error = lost
+        .call(other, Channel::Raft, CallKind::Propose, Bytes::new(), LONG)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("another node was asked for"), "{error}");
     assert_eq!(service.served.load(Ordering::SeqCst), 0);
 }
@@ -173,7 +201,12 @@ async fn sec_1_a_replayed_handshake_proves_nothing_and_shows_no_secret() {
 #[tokio::test]
 async fn hostile_bytes_before_the_handshake_end_the_connection() {
     let (service, server, _) = pair().await;
-    let floods: [&[u8]; 4] = [&[0xff; 9000], b"GET / HTTP/1.1\r\n\r\n", &[0, 0], &[5, 0, 1, 2, 3, 4, 5]];
+    let floods: [&[u8]; 4] = [
+        &[0xff; 9000],
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0, 0],
+        &[5, 0, 1, 2, 3, 4, 5],
+    ];
     for flood in floods {
         let mut tcp = TcpStream::connect(server.address()).await.unwrap();
         let _ = tcp.write_all(flood).await;
@@ -189,7 +222,10 @@ async fn a_peer_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = caller(credentials(SECRET, Role::Proxy), listener.local_addr().unwrap());
     let error = echo(&silent, CallKind::Propose, "x").await.unwrap_err();
-    assert!(matches!(&error, WireError::Unreachable { reason, .. } if reason.contains("too long")), "{error}");
+    assert!(
+        matches!(&error, WireError::Unreachable { reason, .. } if reason.contains("too long")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -198,7 +234,12 @@ async fn an_oversized_frame_ends_the_connection_and_the_next_call_opens_another(
     let me = credentials(SECRET, Role::Proxy);
     let socket = tcp_caller::connect(&me, Role::Storage(NODE), &server.address().to_string()).await;
     let mut socket = socket.unwrap();
-    let greeting = handshake::Greeting { me: &me, process: 1, wanted: NODE, channel: Channel::Raft };
+    let greeting = handshake::Greeting {
+        me: &me,
+        process: 1,
+        wanted: NODE,
+        channel: Channel::Raft,
+    };
     handshake::greet(&mut socket, &greeting, &SystemDice).await.unwrap();
     socket.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
     let mut rest = Vec::new();
@@ -231,7 +272,13 @@ async fn a_restarted_server_is_found_again_after_the_backoff() {
     let address = server.address();
     echo(&caller, CallKind::Propose, "x").await.unwrap();
     server.stop(Duration::from_secs(5)).await;
-    let bound = BoundWire::bind(credentials(SECRET, Role::Storage(NODE)), NODE, address, Arc::new(SystemDice)).await;
+    let bound = BoundWire::bind(
+        credentials(SECRET, Role::Storage(NODE)),
+        NODE,
+        address,
+        Arc::new(SystemDice),
+    )
+    .await;
     let _server = bound.unwrap().serve(service);
     let mut tries = 0;
     while echo(&caller, CallKind::Propose, "x").await.is_err() {
@@ -245,7 +292,9 @@ async fn a_restarted_server_is_found_again_after_the_backoff() {
 async fn a_deadline_that_passes_is_no_answer_and_its_late_answer_disturbs_nobody() {
     let (service, _server, caller) = pair().await;
     let short = Duration::from_millis(20);
-    let late = caller.call(NODE, Channel::Metadata, CallKind::Query, "late".into(), short).await;
+    let late = caller
+        .call(NODE, Channel::Metadata, CallKind::Query, "late".into(), short)
+        .await;
     assert!(matches!(late, Err(WireError::NoAnswer { .. })), "{late:?}");
     service.gate.0.add_permits(1);
     assert_eq!(echo(&caller, CallKind::Propose, "next").await.unwrap(), "next");
@@ -262,7 +311,10 @@ async fn mem_1_one_call_more_than_fit_is_busy() {
     while service.served.load(Ordering::SeqCst) < IN_FLIGHT_MAX {
         service.entered.notified().await;
     }
-    assert_eq!(echo(&caller, CallKind::Propose, "x").await, Err(WireError::Busy { node: NODE }));
+    assert_eq!(
+        echo(&caller, CallKind::Propose, "x").await,
+        Err(WireError::Busy { node: NODE })
+    );
     service.gate.0.add_permits(IN_FLIGHT_MAX);
     while let Some(answer) = waiting.join_next().await {
         answer.unwrap().unwrap();
@@ -290,7 +342,10 @@ async fn a_dropped_call_leaves_nothing_behind() {
 async fn sec_1_off_loopback_without_certificates_nothing_binds_or_connects() {
     let me = credentials(SECRET, Role::Storage(NODE));
     let everywhere = "0.0.0.0:0".parse().unwrap();
-    let error = BoundWire::bind(me, NODE, everywhere, Arc::new(SystemDice)).await.err().unwrap();
+    let error = BoundWire::bind(me, NODE, everywhere, Arc::new(SystemDice))
+        .await
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("configure the cluster's CA"), "{error}");
     let far = caller(credentials(SECRET, Role::Proxy), "192.0.2.1:7000");
     let error = echo(&far, CallKind::Propose, "x").await.unwrap_err();
@@ -315,7 +370,10 @@ impl Ca {
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let (certificate, key) = (certificate.pem(), key.serialize_pem());
         let tls = Tls::from_pem(trusted.0.pem().as_bytes(), certificate.as_bytes(), key.as_bytes()).unwrap();
-        Credentials { tls: Some(Arc::new(tls)), ..credentials(SECRET, claimed) }
+        Credentials {
+            tls: Some(Arc::new(tls)),
+            ..credentials(SECRET, claimed)
+        }
     }
 }
 
@@ -329,9 +387,15 @@ async fn sec_1_tls_both_ways_and_the_certificate_must_name_the_caller_and_the_no
     let body = vec![7; 200_000];
     assert_eq!(echo(&good, CallKind::Propose, body.clone()).await.unwrap(), body);
     let bad = [
-        ("a node's name claimed with a proxy's certificate", ours.credentials(other, proxy, &ours)),
+        (
+            "a node's name claimed with a proxy's certificate",
+            ours.credentials(other, proxy, &ours),
+        ),
         ("a certificate of another CA", theirs.credentials(proxy, proxy, &ours)),
-        ("a service whose CA is not trusted", ours.credentials(proxy, proxy, &theirs)),
+        (
+            "a service whose CA is not trusted",
+            ours.credentials(proxy, proxy, &theirs),
+        ),
         ("no TLS at all", credentials(SECRET, proxy)),
     ];
     for (what, me) in bad {
@@ -342,5 +406,8 @@ async fn sec_1_tls_both_ways_and_the_certificate_must_name_the_caller_and_the_no
     // A node with another node's certificate is not believed to be that node.
     let impostor = self::server(ours.credentials(node, other, &ours), Arc::clone(&service)).await;
     let good = caller(ours.credentials(proxy, proxy, &ours), impostor.address());
-    assert!(matches!(echo(&good, CallKind::Propose, "x").await, Err(WireError::Unreachable { .. })));
+    assert!(matches!(
+        echo(&good, CallKind::Propose, "x").await,
+        Err(WireError::Unreachable { .. })
+    ));
 }

@@ -88,7 +88,9 @@ pub(crate) struct PeerCertificate(Option<CertificateDer<'static>>);
 impl PeerCertificate {
     /// Whether the certificate names this role.
     pub(crate) fn names(&self, role: Role) -> bool {
-        let Some(Ok(parsed)) = self.0.as_ref().map(ParsedCertificate::try_from) else { return false };
+        let Some(Ok(parsed)) = self.0.as_ref().map(ParsedCertificate::try_from) else {
+            return false;
+        };
         verify_server_name(&parsed, &server_name(role)).is_ok()
     }
 }

@@ -1,0 +1,141 @@
+//! What a storage node is told at its start. Settings only; clock and dice come beside it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use metadata::ids::{ClusterId, DeviceId, NodeId};
+
+use crate::blob_http::Admission;
+use crate::device::DeviceOptions;
+use crate::shard::ShardOptions;
+use crate::wire::{AddressBook, Credentials, NodeAddress, Role, Secret, Tls};
+
+/// The settings of one storage node. [`NodeConfig::new`] gives defaults for all that is not named there.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The cluster; stores and devices of another one are refused.
+    pub cluster: ClusterId,
+    /// This node.
+    pub node: NodeId,
+    /// Where raft and metadata calls are taken; port 0 picks one.
+    pub listen_wire: SocketAddr,
+    /// Where blob bodies are taken; port 0 picks one.
+    pub listen_blobs: SocketAddr,
+    /// How others reach this node; unset: the addresses it listens on.
+    pub advertise: Option<NodeAddress>,
+    /// The nodes known at the start, this one included or not.
+    pub book: AddressBook,
+    /// The voters of a cluster that may be new: shards without members are initialized with them. Unset for a node
+    /// that joins a cluster that exists.
+    pub founders: Option<BTreeSet<NodeId>>,
+    /// The cluster's secret.
+    pub secret: Secret,
+    /// Certificates for traffic off loopback.
+    pub tls: Option<std::sync::Arc<Tls>>,
+    /// The metadata store and Raft; its cluster, node and sync delay are set from here.
+    pub shards: ShardOptions,
+    /// The devices.
+    pub devices: Vec<DeviceConfig>,
+    /// Memory of the devices' indexes together, in bytes.
+    pub index_cache_bytes: usize,
+    /// Pools of body bytes.
+    pub admission: Admission,
+    /// Background work.
+    pub work: WorkOptions,
+    /// Every sync, of shards and of devices, takes this much longer (fault injection); zero in production.
+    pub sync_delay: Duration,
+}
+
+/// One device of a node.
+#[derive(Clone, Debug)]
+pub struct DeviceConfig {
+    /// Its id in the ring.
+    pub id: DeviceId,
+    /// Its folder.
+    pub path: PathBuf,
+    /// Sizes and limits.
+    pub options: DeviceOptions,
+}
+
+/// Pace and patience of background work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkOptions {
+    /// How long deleted blobs stay readable for slow readers (DESIGN §3.2), in milliseconds of shard time.
+    pub reclaim_delay_ms: u64,
+    /// How long reclaim waits for a device that is down before it leaves the device's copies to orphan collection.
+    pub reclaim_patience_ms: u64,
+    /// Blobs younger than this are no orphans yet, in milliseconds by the wall clock. About cost, never safety (DUR-3).
+    pub orphan_grace_ms: u64,
+    /// The pause between two walks over a device in search of orphans.
+    pub orphan_interval: Duration,
+    /// The pause between two pages of such a walk.
+    pub orphan_pause: Duration,
+    /// The pause between two pages of the search for missing copies.
+    pub missing_pause: Duration,
+    /// The pause between two whole searches for missing copies.
+    pub missing_interval: Duration,
+    /// Bytes that scrub reads on each device in a second.
+    pub scrub_bytes_per_second: u64,
+    /// The pause between looks at queues that are empty.
+    pub idle_pause: Duration,
+    /// A bucket in the middle of a deletion is finished by others after this time.
+    pub bucket_patience: Duration,
+    /// Chunks repaired at once by this node.
+    pub repairs_at_once: usize,
+}
+
+impl Default for WorkOptions {
+    fn default() -> Self {
+        Self {
+            reclaim_delay_ms: 3_600_000,
+            reclaim_patience_ms: 24 * 3_600_000,
+            orphan_grace_ms: 24 * 3_600_000,
+            orphan_interval: Duration::from_secs(3600),
+            orphan_pause: Duration::from_millis(200),
+            missing_pause: Duration::from_millis(500),
+            missing_interval: Duration::from_secs(600),
+            scrub_bytes_per_second: 4 * 1024 * 1024,
+            idle_pause: Duration::from_secs(1),
+            bucket_patience: Duration::from_secs(10),
+            repairs_at_once: 16,
+        }
+    }
+}
+
+impl NodeConfig {
+    /// A node on loopback ports of the system's choice, with default options and no devices yet.
+    #[must_use]
+    pub fn new(cluster: ClusterId, node: NodeId, metadata_dir: PathBuf, secret: Secret) -> Self {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            cluster,
+            node,
+            listen_wire: loopback,
+            listen_blobs: loopback,
+            advertise: None,
+            book: AddressBook::default(),
+            founders: None,
+            secret,
+            tls: None,
+            shards: ShardOptions::new(cluster, node, metadata_dir),
+            devices: Vec::new(),
+            index_cache_bytes: 32 * 1024 * 1024,
+            admission: Admission::default(),
+            work: WorkOptions::default(),
+            sync_delay: Duration::ZERO,
+        }
+    }
+
+    /// What the node proves itself with.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials {
+            cluster: self.cluster,
+            role: Role::Storage(self.node),
+            secret: self.secret.clone(),
+            tls: self.tls.clone(),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Opening, closing and reopening the folders that are this node's devices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use clock::{Dice, WallClock};
+use metadata::ids::{ClusterId, DeviceId};
+use parking_lot::Mutex;
+use rocksdb::Cache;
+
+use super::config::DeviceConfig;
+use super::device_set::DeviceSet;
+use crate::device::{
+    BlobKey, BlobStore, DeviceError, DiskDevice, DiskFaults, FaultyDisk, Identity, OpenReport, RealDisk, Usage,
+};
+
+/// The devices of this node: those that serve, and why others do not.
+pub(crate) struct OpenDevices {
+    cluster: ClusterId,
+    configs: BTreeMap<DeviceId, DeviceConfig>,
+    sync_delay: Duration,
+    clock: Arc<dyn WallClock>,
+    dice: Arc<dyn Dice>,
+    cache: Cache,
+    set: DeviceSet,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: BTreeMap<DeviceId, DiskDevice>,
+    closed: BTreeMap<DeviceId, String>,
+    suspects: Vec<(DeviceId, Vec<BlobKey>)>,
+}
+
+impl OpenDevices {
+    /// Opens every configured device. One that does not open is out, with its reason in the status; the node goes on.
+    pub(crate) async fn open(
+        cluster: ClusterId,
+        configs: Vec<DeviceConfig>,
+        cache_bytes: usize,
+        sync_delay: Duration,
+        clock: Arc<dyn WallClock>,
+        dice: Arc<dyn Dice>,
+    ) -> Arc<Self> {
+        let configs = configs.into_iter().map(|config| (config.id, config)).collect();
+        let cache = Cache::new_lru_cache(cache_bytes);
+        let (set, state) = (DeviceSet::default(), Mutex::default());
+        let devices = Arc::new(Self {
+            cluster,
+            configs,
+            sync_delay,
+            clock,
+            dice,
+            cache,
+            set,
+            state,
+        });
+        let ids: Vec<DeviceId> = devices.configs.keys().copied().collect();
+        for id in ids {
+            devices.open_one(id).await;
+        }
+        devices
+    }
+
+    /// The devices that serve.
+    pub(crate) fn set(&self) -> &DeviceSet {
+        &self.set
+    }
+
+    /// All configured devices.
+    pub(crate) fn ids(&self) -> Vec<DeviceId> {
+        self.configs.keys().copied().collect()
+    }
+
+    /// The open devices with what only real ones can do: scrub, reclaim of segments.
+    pub(crate) fn disks(&self) -> Vec<(DeviceId, DiskDevice)> {
+        self.state
+            .lock()
+            .open
+            .iter()
+            .map(|(id, device)| (*id, device.clone()))
+            .collect()
+    }
+
+    /// Blobs that recovery could not vouch for, once.
+    pub(crate) fn take_suspects(&self) -> Vec<(DeviceId, Vec<BlobKey>)> {
+        std::mem::take(&mut self.state.lock().suspects)
+    }
+
+    /// Folder and usage of each device, or why it is out.
+    pub(crate) fn report(&self) -> Vec<(DeviceId, String, Result<Usage, String>)> {
+        let state = self.state.lock();
+        let one = |(id, config): (&DeviceId, &DeviceConfig)| {
+            let usage = state.open.get(id).map(|device| device.usage()).ok_or_else(|| {
+                state
+                    .closed
+                    .get(id)
+                    .cloned()
+                    .unwrap_or_else(|| "it is being opened".to_owned())
+            });
+            (*id, config.path.display().to_string(), usage)
+        };
+        self.configs.iter().map(one).collect()
+    }
+
+    async fn open_one(&self, id: DeviceId) {
+        let Some(config) = self.configs.get(&id).cloned() else {
+            return;
+        };
+        let identity = Identity {
+            cluster: self.cluster,
+            device: id,
+        };
+        let (clock, dice, cache) = (Arc::clone(&self.clock), Arc::clone(&self.dice), self.cache.clone());
+        let delay = self.sync_delay;
+        let opening = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&config.path)
+                .map_err(|e| DeviceError::Refused(format!("making {}: {e}", config.path.display())))?;
+            if delay.is_zero() {
+                return DiskDevice::open(&config.path, identity, config.options, clock, dice, Some(&cache));
+            }
+            let real = RealDisk::open(&config.path).map_err(|e| DeviceError::Refused(e.to_string()))?;
+            let faults = Arc::new(DiskFaults::default());
+            faults
+                .sync_delay_us
+                .store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            let slow = Arc::new(FaultyDisk::new(Arc::new(real), faults));
+            DiskDevice::open_on_disk(slow, &config.path, identity, config.options, clock, dice, Some(&cache))
+        });
+        let opened = opening.await.unwrap_or_else(|e| Err(DeviceError::Out(e.to_string())));
+        let mut state = self.state.lock();
+        match opened {
+            Ok((device, report)) => {
+                note(id, &report);
+                if !report.suspects.is_empty() {
+                    state.suspects.push((id, report.suspects));
+                }
+                self.set.insert(id, Arc::new(device.clone()));
+                state.closed.remove(&id);
+                state.open.insert(id, device);
+            }
+            Err(error) => {
+                tracing::error!(device = %id, %error, "a device does not open");
+                state.closed.insert(id, error.to_string());
+            }
+        }
+    }
+
+    async fn close_one(&self, id: DeviceId, why: &str) -> Result<(), DeviceError> {
+        let device = {
+            let mut state = self.state.lock();
+            state.closed.insert(id, why.to_owned());
+            state.open.remove(&id)
+        };
+        drop(self.set.remove(id));
+        match device {
+            Some(device) => device.close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a device out of service, builds its index from its segments, and opens it again.
+    ///
+    /// # Errors
+    /// When the device is not configured here, or its folder does not allow it; the device may be out afterwards.
+    pub(crate) async fn rebuild_index(&self, id: DeviceId) -> Result<OpenReport, DeviceError> {
+        let config = self.configs.get(&id).cloned();
+        let config =
+            config.ok_or_else(|| DeviceError::Refused(format!("device {id} is not configured on this node")))?;
+        if let Err(error) = self.close_one(id, "its index is being rebuilt").await {
+            tracing::warn!(device = %id, %error, "the device did not close in good order");
+        }
+        let identity = Identity {
+            cluster: self.cluster,
+            device: id,
+        };
+        let (clock, dice) = (Arc::clone(&self.clock), Arc::clone(&self.dice));
+        let building = tokio::task::spawn_blocking(move || {
+            DiskDevice::rebuild_index(&config.path, identity, config.options, clock, dice)
+        });
+        let built = building.await.unwrap_or_else(|e| Err(DeviceError::Out(e.to_string())));
+        self.open_one(id).await;
+        built
+    }
+
+    /// Closes all devices in good order.
+    pub(crate) async fn close(&self) {
+        for (id, _) in self.disks() {
+            if let Err(error) = self.close_one(id, "the node is stopping").await {
+                tracing::warn!(device = %id, %error, "the device did not close in good order");
+            }
+        }
+    }
+}
+
+fn note(id: DeviceId, report: &OpenReport) {
+    let OpenReport {
+        replayed,
+        torn_bytes,
+        rot_regions,
+        blobs,
+        ..
+    } = report;
+    tracing::info!(device = %id, blobs, replayed, torn_bytes, rot_regions, "a device is open");
+    if let Some(why) = &report.rebuilt {
+        tracing::warn!(device = %id, why, "the index was rebuilt from the segments");
+    }
+}

@@ -1,0 +1,193 @@
+//! Background work: repair, reclaim, collection, checks. Each kind is one loop with a plain decision, a status line, a
+//! throttle and bounded batches.
+//!
+//! Work on a shard's queue is done by the node that leads the shard, so exactly one place works on it; a node that loses
+//! the lead stops at its next step, and what two nodes might do at once is safe to do twice. Work on a device is done by
+//! the node that has it. Nothing here removes a blob without the metadata log's word (DUR-3).
+
+mod buckets;
+mod mend;
+mod missing;
+mod orphans;
+mod reclaim;
+mod scrub;
+mod short_queue;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clock::WallClock;
+use metadata::command::Command;
+use metadata::ids::{DeviceId, NodeId, ShardId};
+use metadata::model::Stream;
+use metadata::query::{Found, Query};
+use metadata::reply::Done;
+use parking_lot::Mutex;
+use ring::Ring;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::config::WorkOptions;
+use super::open_devices::OpenDevices;
+use crate::client::{ClusterClient, DataPlane, MetadataPlane};
+use crate::shard::Shards;
+
+/// How long a shard may take for one step of background work.
+const SHARD_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a device may take to answer a question.
+const ASK_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a device may take to store, read or remove a batch.
+const BLOB_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Everything the loops work with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Workshop {
+    pub(crate) node: NodeId,
+    pub(crate) client: ClusterClient,
+    pub(crate) shards: Shards,
+    pub(crate) devices: Arc<OpenDevices>,
+    pub(crate) board: WorkBoard,
+    pub(crate) approvals: Approvals,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) options: WorkOptions,
+}
+
+/// Starts every loop; they end with `stop`.
+pub(crate) fn start(workshop: &Workshop, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+    fn run(stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            stop.run_until_cancelled(work).await;
+        })
+    }
+    vec![
+        run(stop, short_queue::run(workshop.clone())),
+        run(stop, reclaim::run(workshop.clone())),
+        run(stop, orphans::run(workshop.clone())),
+        run(stop, missing::run(workshop.clone())),
+        run(stop, buckets::run(workshop.clone())),
+        run(stop, scrub::run(workshop.clone())),
+        run(stop, scrub::run_segments(workshop.clone())),
+    ]
+}
+
+/// One kind of work as an operator sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkLine {
+    /// Which.
+    pub name: String,
+    /// What it is doing, in one line.
+    pub state: String,
+    /// Things done since the node started.
+    pub done: u64,
+    /// Things that failed and will be tried again.
+    pub failed: u64,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+    /// Set while it waits for an operator: what to do.
+    pub asks: Option<String>,
+}
+
+/// The status lines of all work. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct WorkBoard(Arc<Mutex<BTreeMap<String, WorkLine>>>);
+
+impl WorkBoard {
+    pub(crate) fn lines(&self) -> Vec<WorkLine> {
+        self.0.lock().values().cloned().collect()
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut WorkLine)) {
+        let mut lines = self.0.lock();
+        let line = lines.entry(name.to_owned()).or_default();
+        name.clone_into(&mut line.name);
+        change(line);
+    }
+
+    fn state(&self, name: &str, state: impl Into<String>) {
+        self.change(name, |line| line.state = state.into());
+    }
+
+    fn done(&self, name: &str, count: u64) {
+        self.change(name, |line| line.done += count);
+    }
+
+    fn failed(&self, name: &str, why: impl std::fmt::Display) {
+        tracing::debug!(work = name, %why, "background work failed and will be tried again");
+        self.change(name, |line| {
+            line.failed += 1;
+            line.last_error = Some(why.to_string());
+        });
+    }
+}
+
+/// Devices whose next walk an operator has approved to remove more than it would without asking. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Approvals(Arc<Mutex<BTreeSet<DeviceId>>>);
+
+impl Approvals {
+    pub(crate) fn approve(&self, device: DeviceId) {
+        self.0.lock().insert(device);
+    }
+
+    fn take(&self, device: DeviceId) -> bool {
+        self.0.lock().remove(&device)
+    }
+}
+
+impl Workshop {
+    /// The key shards this node leads just now.
+    fn led_key_shards(&self) -> Vec<ShardId> {
+        (1..=self.client.key_shards())
+            .map(ShardId)
+            .filter(|shard| self.leads(*shard))
+            .collect()
+    }
+
+    fn leads(&self, shard: ShardId) -> bool {
+        self.shards.leader(shard) == Some(self.node)
+    }
+
+    /// Asks a shard; the text of a failure is for the status line.
+    async fn ask(&self, shard: ShardId, query: Query) -> Result<Found, String> {
+        let answer = self
+            .client
+            .query(shard, query, SHARD_DEADLINE)
+            .await
+            .map_err(|e| e.to_string())?;
+        answer.map_err(|refusal| refusal.to_string())
+    }
+
+    async fn tell(&self, shard: ShardId, command: Command) -> Result<Done, String> {
+        let request = self.client.request_id();
+        let reply = self
+            .client
+            .propose(shard, request, command, SHARD_DEADLINE)
+            .await
+            .map_err(|e| e.to_string())?;
+        reply.map_err(|refusal| refusal.to_string())
+    }
+
+    fn ring_of(&self, stream: &Stream) -> Option<Arc<Ring>> {
+        self.client.ring(stream.policy)
+    }
+}
+
+/// The devices that should hold the blobs with this placement hash.
+fn primaries(ring: &Ring, placement: u64) -> Vec<DeviceId> {
+    ring.primaries(ring.partition_of(placement))
+        .iter()
+        .map(|device| DeviceId(device.0))
+        .collect()
+}
+
+/// The first `limit` devices that stand in for them.
+fn handoffs(ring: &Ring, placement: u64, limit: usize) -> Vec<DeviceId> {
+    ring.handoffs(ring.partition_of(placement))
+        .take(limit)
+        .map(|device| DeviceId(device.0))
+        .collect()
+}
