@@ -9,6 +9,7 @@
 //! Uploads    00 | bucket | escaped key | 00 00 | upload          open uploads
 //!            01 | upload                                         completed uploads
 //!            02 | completed at ms | upload                       completed uploads by age, to forget them
+//!            03 | upload                                         ids of open uploads, so that none is used twice
 //! Parts      upload | number                                     of open uploads and of manifests
 //! Manifests  upload
 //! Refs       write
@@ -118,6 +119,11 @@ pub fn uploads_of(bucket: BucketId, key: &[u8]) -> Vec<u8> {
 pub fn parts_of_upload(row: &[u8]) -> Option<(Vec<u8>, MultipartId)> {
     let (key, rest) = unescape(row.get(9..)?)?;
     Some((key, MultipartId(u128::from_be_bytes(rest.try_into().ok()?))))
+}
+
+/// The id of an open upload.
+pub(crate) fn open_id(upload: MultipartId) -> Vec<u8> {
+    tagged(3, &[&upload.0.to_be_bytes()])
 }
 
 /// A completed upload.

@@ -35,6 +35,6 @@ pub const COMPLETED_UPLOAD_MS: u64 = 7 * 86_400_000;
 /// How long after its id was drawn a stream may still be committed, in milliseconds of shard time (DUR-3: see
 /// [`apply`]).
 pub const STREAM_LIFE_MS: u64 = 7 * 86_400_000;
-/// How far a [`WriteId`](ids::WriteId)'s time may lie ahead of shard time: beyond it the writer's clock is wrong, or the id was not made by
-/// [`WriteId::new`](ids::WriteId::new).
+/// How far the time in a [`WriteId`](ids::WriteId) may lie ahead of shard time, in milliseconds: beyond it the writer's
+/// clock is wrong, or the id was not made by [`WriteId::new`](ids::WriteId::new).
 pub const STREAM_AHEAD_MS: u64 = 3_600_000;

@@ -16,9 +16,14 @@ use crate::rows::{Family, ReadRows, RowsError, Visit};
 use crate::values::{CompletedRow, Counters, NullRow};
 use crate::{COMPLETED_UPLOAD_MS, PARTS_MAX, STREAM_LIFE_MS};
 
-/// What a row's damaged value becomes: nothing can be decided on it.
+/// What a row's damaged value becomes: nothing can be decided on it. Of the row's name only the start is told, because
+/// keys of objects do not belong into logs.
 pub(crate) fn damaged(family: Family, key: &[u8], error: &impl std::fmt::Display) -> RowsError {
-    RowsError(format!("row {key:02x?} of {family:?}: {error}"))
+    let start = &key[..key.len().min(8)];
+    RowsError(format!(
+        "row {start:02x?}.. ({} bytes) of {family:?}: {error}",
+        key.len()
+    ))
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(family: Family, key: &[u8], value: &[u8]) -> Result<T, RowsError> {

@@ -54,8 +54,9 @@ pub use conditions::check as check_condition;
 
 /// The largest number of streams, or of reclaim entries, one command may name.
 pub const STREAMS_PER_COMMAND_MAX: usize = 10_000;
-/// The largest size of an object's or upload's headers, user metadata and tags together, in bytes.
-pub const METADATA_BYTES_MAX: usize = 64 << 10;
+/// The largest size of an object's or upload's headers, user metadata and tags together, in bytes. AWS's own limits sum
+/// up to 8 KiB of headers and 15 KiB of tags.
+pub const METADATA_BYTES_MAX: usize = 32 << 10;
 /// The largest size of a bucket's documents together, in bytes.
 pub const DOCUMENTS_BYTES_MAX: usize = 1 << 20;
 /// The largest size of a record's value, in bytes.

@@ -12,7 +12,7 @@ use crate::model::{
 use crate::multipart::multipart_etag;
 use crate::read;
 use crate::reply::{Done, Refusal};
-use crate::rows::{Family, RowsError};
+use crate::rows::{Family, ReadRows, RowsError};
 use crate::values::CompletedRow;
 
 use super::conditions::check;
@@ -37,7 +37,7 @@ pub(crate) fn create(shard: &mut Shard<'_>, command: &Command) -> Result<Done, F
     check_key(key)?;
     check_metadata(&[attributes, user, tags])?;
     shard.writable(*bucket)?;
-    if is_known(shard, *bucket, key, *upload)? {
+    if is_known(shard, *upload)? {
         return Err(Fault::invalid("the upload id is in use"));
     }
     let row = UploadRow {
@@ -51,18 +51,17 @@ pub(crate) fn create(shard: &mut Shard<'_>, command: &Command) -> Result<Done, F
         state: UploadState::Open,
     };
     shard.put(Family::Uploads, keys::upload(*bucket, key, *upload), &row);
+    shard.put(Family::Uploads, keys::open_id(*upload), &());
     shard.totals_mut(*bucket)?.uploads += 1;
     Ok(Done::UploadCreated(*upload))
 }
 
-/// Parts and manifests stand under the id alone, so an id that was used anywhere is not used again.
-fn is_known(shard: &Shard<'_>, bucket: BucketId, key: &[u8], upload: MultipartId) -> Result<bool, RowsError> {
-    use crate::rows::ReadRows;
+/// Parts and manifests stand under the id alone, so an id that is in use anywhere is not used again.
+fn is_known(shard: &Shard<'_>, upload: MultipartId) -> Result<bool, RowsError> {
     let rows = &shard.rows;
-    Ok(rows.get(Family::Uploads, &keys::upload(bucket, key, upload))?.is_some()
+    Ok(rows.get(Family::Uploads, &keys::open_id(upload))?.is_some()
         || rows.get(Family::Uploads, &keys::completed(upload))?.is_some()
-        || rows.get(Family::Manifests, &keys::manifest(upload))?.is_some()
-        || !read::parts(rows, upload, 0, 1)?.is_empty())
+        || rows.get(Family::Manifests, &keys::manifest(upload))?.is_some())
 }
 
 pub(crate) fn commit_part(shard: &mut Shard<'_>, command: &Command) -> Result<Done, Fault> {
@@ -236,7 +235,7 @@ pub(crate) fn abort(shard: &mut Shard<'_>, bucket: BucketId, key: &[u8], upload:
     for part in read::parts(&shard.rows, upload, 0, usize::MAX)? {
         streams::release_part(shard, upload, &part)?;
     }
-    shard.rows.remove(Family::Uploads, keys::upload(bucket, key, upload));
+    close(shard, bucket, key, upload);
     shard.totals_mut(bucket)?.uploads -= 1;
     Ok(Done::Ok)
 }
@@ -259,6 +258,11 @@ fn completed(
     }))
 }
 
+fn close(shard: &mut Shard<'_>, bucket: BucketId, key: &[u8], upload: MultipartId) {
+    shard.rows.remove(Family::Uploads, keys::upload(bucket, key, upload));
+    shard.rows.remove(Family::Uploads, keys::open_id(upload));
+}
+
 /// Turns the open upload into a remembered one.
 fn remember(
     shard: &mut Shard<'_>,
@@ -272,7 +276,7 @@ fn remember(
         object: Box::new(object.clone()),
         at_ms,
     };
-    shard.rows.remove(Family::Uploads, keys::upload(bucket, key, id));
+    close(shard, bucket, key, id);
     shard.put(
         Family::Uploads,
         keys::completed(id),
