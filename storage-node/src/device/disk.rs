@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FallocateFlags, FlockOperation};
 
 /// The most slices one vectored write may carry (Linux' IOV_MAX).
 const SLICES_MAX: usize = 1024;
@@ -48,6 +48,8 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Cuts the file.
     fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Makes the file at least `len` bytes long, with zeros that have their place on the disk.
+    fn reserve(&self, len: u64) -> io::Result<()>;
 }
 
 /// A folder of the operating system's.
@@ -60,7 +62,7 @@ impl RealDisk {
     /// Opens a folder, making it when it is missing (its parent must exist).
     pub fn open(dir: &Path) -> io::Result<Self> {
         match std::fs::create_dir(dir) {
-            Ok(()) => File::open(dir.parent().unwrap_or(dir))?.sync_all()?,
+            Ok(()) => sync_parent(dir)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -172,6 +174,16 @@ impl DiskFile for RealFile {
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)?)
+    }
+}
+
+/// A new folder survives a power cut once its parent is synced.
+fn sync_parent(dir: &Path) -> io::Result<()> {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Calls again only while a signal interrupted the call before it did anything.

@@ -427,4 +427,20 @@ impl DiskFile for MemoryFile {
         self.cell.lock().truncate(len as usize);
         if cut { Err(power_is_off()) } else { Ok(()) }
     }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk.state.lock();
+        let cut = state.tick()?;
+        let now = self.cell.lock().now().len() as u64;
+        let room = state
+            .capacity
+            .map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used()));
+        if len.saturating_sub(now) > room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if len > now {
+            self.cell.lock().truncate(len as usize);
+        }
+        if cut { Err(power_is_off()) } else { Ok(()) }
+    }
 }

@@ -14,6 +14,8 @@ pub enum OnEmpty {
 pub struct DeviceOptions {
     /// A segment that reached this many bytes is sealed; at most [`SEGMENT_BYTES_MAX`].
     pub segment_bytes: u32,
+    /// The newest segment's file is made longer by so many bytes at a time, ahead of its records; 0: never.
+    pub reserve_bytes: u32,
     /// The most payload bytes one sync covers; at most [`GROUP_BYTES_MAX`].
     pub group_bytes: usize,
     /// The most bytes of segments; `None`: whatever the file system holds.
@@ -43,6 +45,7 @@ impl Default for DeviceOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 256 << 20,
+            reserve_bytes: 16 << 20,
             group_bytes: 32 << 20,
             capacity_bytes: None,
             put_fill_permille: 900,

@@ -3,6 +3,7 @@
 //! Only the newest segment can have a torn tail, because a segment is sealed and synced before the next one is made.
 //! In it, `covered` (the largest any record or the index knows) divides what was acknowledged from what may have been:
 //! - before it, bytes that are no record are rot: counted, reported, left as they are;
+//! - zeros at the end of the file were reserved and never used: cut off, and no damage;
 //! - behind it, whole records stay (their sync may have been under way or done), torn ones are voided: cut off at the
 //!   end of the file, covered by a void record in between. Keys whose heads were readable are reported as suspects,
 //!   for a record of the very last group may also be rot.
@@ -34,6 +35,8 @@ use super::writer::{Active, Writer, removed};
 const LOCK: &str = "lock";
 /// Names beside segments that belong into a device's folder.
 const KNOWN_NAMES: [&str; 4] = [LOCK, "index", "index.old", "lost+found"];
+/// Bytes read at once while looking for the end of what was written.
+const READ_BYTES: usize = 1 << 20;
 /// Records replayed per index batch.
 const REPLAY_BATCH: usize = 512;
 /// The most suspects a report names; the rest is only counted.
@@ -357,11 +360,7 @@ impl<'a> Replay<'a> {
         let row = self.books.edit(segment);
         row.indexed = tail.end;
         if !row.sealed {
-            self.writer.active = Some(Active {
-                segment,
-                file: Arc::clone(file),
-                len: tail.end,
-            });
+            self.writer.active = Some(Active::new(Arc::clone(file), tail.end));
         }
         Ok(())
     }
@@ -406,7 +405,8 @@ impl<'a> Replay<'a> {
             file.file.write_at(0, &[&file.header.encode()]).map_err(writing())?;
         }
         if tail.end < file_len {
-            self.report.torn_bytes += u64::from(file_len - tail.end);
+            // Zeros at the end were reserved, not torn.
+            self.report.torn_bytes += used_bytes(file, tail.end..file_len).map_err(writing())?;
             file.file.truncate(tail.end.into()).map_err(writing())?;
         }
         count(&self.writer.core.counters.syncs, 1);
@@ -488,6 +488,20 @@ impl<'a> Replay<'a> {
         }
         Ok(self.writer.core.parts.index.apply(batch, false)?)
     }
+}
+
+/// Bytes of a region up to the last one that is not zero.
+fn used_bytes(file: &SegmentFile, region: Range<u32>) -> io::Result<u64> {
+    let mut used = 0;
+    for at in region.clone().step_by(READ_BYTES) {
+        let bytes = file
+            .file
+            .read_at(at.into(), READ_BYTES.min((region.end - at) as usize))?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            used = u64::from(at - region.start) + last as u64 + 1;
+        }
+    }
+    Ok(used)
 }
 
 fn void(file: &SegmentFile, gap: &Range<u32>) -> Record {

@@ -20,6 +20,7 @@ use super::core::{Core, count};
 use super::disk::{Disk, DiskFile};
 use super::error::DeviceError;
 use super::index::{Entry, IndexBatch};
+use super::options::DeviceOptions;
 use super::record::{HEAD_BYTES, HEADER_BYTES, Kind, Place, Record, SegmentHeader, blob_disk_bytes, file_name};
 use super::segment::SegmentFile;
 
@@ -73,7 +74,37 @@ pub(super) struct Writer {
 pub(super) struct Active {
     pub(super) segment: u64,
     pub(super) file: Arc<SegmentFile>,
+    /// Where the next record goes.
     pub(super) len: u32,
+    /// Up to here the file has its place on the disk, as zeros. A sync that need not make the file longer costs a
+    /// sixth of one that must (measured on ext4).
+    pub(super) reserved: u32,
+}
+
+impl Active {
+    pub(super) fn new(file: Arc<SegmentFile>, len: u32) -> Self {
+        Self {
+            segment: file.header.segment,
+            file,
+            len,
+            reserved: len,
+        }
+    }
+
+    /// Makes the file longer ahead of the records, a step at a time. Where that fails, writing will tell why.
+    fn reserve(&mut self, bytes: u32, options: &DeviceOptions) {
+        let end = self.len + bytes;
+        if end <= self.reserved || options.reserve_bytes == 0 {
+            return;
+        }
+        let ahead = end
+            .saturating_add(options.reserve_bytes)
+            .min(options.segment_bytes)
+            .max(end);
+        if self.file.file.reserve(ahead.into()).is_ok() {
+            self.reserved = ahead;
+        }
+    }
 }
 
 /// A group on its way to the disk.
@@ -242,17 +273,21 @@ impl Writer {
             }
             slices.push(&PADDING[..planned.record.disk_bytes() as usize - written]);
         }
+        active.reserve(group.len, &self.core.options);
         let file = Arc::clone(&active.file.file);
         if let Err(error) = file.write_at(active.len.into(), &slices) {
-            return Err(self.undo_write(&*file, active_len(self.active.as_ref()), &error));
+            active.reserved = active.len;
+            let len = active.len;
+            return Err(self.undo_write(&*file, len, &error));
         }
         self.sync_segment(&*file)
     }
 
-    /// Nothing of a failed write was synced: it is cut off. Only when that works, and space was all that lacked, does
-    /// the device go on.
+    /// Nothing of a failed write was synced: it is cut off, and that is synced, so that a tombstone nobody was told of
+    /// cannot come back after a repeated put was answered. Only when that works, and space was all that lacked, does the
+    /// device go on.
     fn undo_write(&self, file: &dyn DiskFile, len: u32, error: &io::Error) -> DeviceError {
-        let cut = file.truncate(len.into());
+        let cut = file.truncate(len.into()).and_then(|()| file.sync());
         match (lacks_space(error), cut) {
             (true, Ok(())) => DeviceError::Full,
             _ => self.core.status.read_only(format!("a write failed: {error}")),
@@ -331,11 +366,13 @@ impl Writer {
             kind,
             frame_crcs: Vec::new(),
         };
+        let end = u64::from(place.offset) + HEAD_BYTES as u64;
         let file = Arc::clone(&active.file);
-        if let Err(error) = file
+        let written = file
             .file
-            .write_at(place.offset.into(), &[&record.encode(&file.header.salt)])
-        {
+            .write_at(place.offset.into(), &[&record.encode(&file.header.salt)]);
+        // What was reserved and not used goes back.
+        if let Err(error) = written.and_then(|()| file.file.truncate(end)) {
             return Err(self.undo_write(&*file.file, place.offset, &error));
         }
         self.sync_segment(&*file.file)
@@ -389,11 +426,7 @@ impl Writer {
         row.tag = header.tag();
         row.indexed = HEADER_BYTES;
         drop(books);
-        self.active = Some(Active {
-            segment,
-            file,
-            len: HEADER_BYTES,
-        });
+        self.active = Some(Active::new(file, HEADER_BYTES));
         Ok(())
     }
 
@@ -502,10 +535,6 @@ impl Group {
         }
         self.planned.push(Planned { record, body, before });
     }
-}
-
-fn active_len(active: Option<&Active>) -> u32 {
-    active.map_or(HEADER_BYTES, |active| active.len)
 }
 
 /// Removes a file; one that is gone already is fine.

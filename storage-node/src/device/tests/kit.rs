@@ -29,6 +29,7 @@ pub(super) const IDENTITY: Identity = Identity {
 pub(super) fn options() -> DeviceOptions {
     DeviceOptions {
         segment_bytes: 40 << 10,
+        reserve_bytes: 9 << 10,
         reclaim_gain_permille: 200,
         ..DeviceOptions::default()
     }

@@ -186,7 +186,7 @@ fn int1_user_bytes_that_look_like_a_record_are_not_taken_for_one() {
     let shift = 128 - (entry.place.offset as usize + record.len() + 132) % 128;
     bytes[shift..shift + record.len()].copy_from_slice(&record);
     carrier = crate::device::blob::Blob::seal(carrier.key, carrier.header, bytes.into());
-    let at = world.disk.lengths()[&file];
+    let at = writer.active.as_ref().unwrap().len as usize;
     writer
         .commit(&[Op::Put {
             blob: carrier.clone().into(),
