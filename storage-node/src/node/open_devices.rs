@@ -16,6 +16,11 @@ use crate::device::{
     BlobKey, BlobStore, DeviceError, DiskDevice, DiskFaults, FaultyDisk, Identity, OpenReport, RealDisk, Usage,
 };
 
+/// How often a closed device's index is tried again while its last users let go of it.
+const LET_GO_TRIES: u32 = 200;
+/// The pause in between.
+const LET_GO_PAUSE: Duration = Duration::from_millis(50);
+
 /// The devices of this node: those that serve, and why others do not.
 pub(crate) struct OpenDevices {
     cluster: ClusterId,
@@ -178,10 +183,19 @@ impl OpenDevices {
             device: id,
         };
         let (clock, dice) = (Arc::clone(&self.clock), Arc::clone(&self.dice));
-        let building = tokio::task::spawn_blocking(move || {
-            DiskDevice::rebuild_index(&config.path, identity, config.options, clock, dice)
-        });
-        let built = building.await.unwrap_or_else(|e| Err(DeviceError::Out(e.to_string())));
+        let mut tries = 0;
+        let built = loop {
+            let (config, clock, dice) = (config.clone(), Arc::clone(&clock), Arc::clone(&dice));
+            let building = tokio::task::spawn_blocking(move || {
+                DiskDevice::rebuild_index(&config.path, identity, config.options, clock, dice)
+            });
+            match building.await.unwrap_or_else(|e| Err(DeviceError::Out(e.to_string()))) {
+                // The last user of the closed device has not let go of the index yet.
+                Err(DeviceError::Out(_)) if tries < LET_GO_TRIES => tries += 1,
+                built => break built,
+            }
+            tokio::time::sleep(LET_GO_PAUSE).await;
+        };
         self.open_one(id).await;
         built
     }

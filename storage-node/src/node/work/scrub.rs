@@ -35,9 +35,12 @@ pub(super) async fn run(workshop: Workshop) {
                 }
             }
         }
+        let all_at_end = at_end == disks.len();
+        // A device that is closed meanwhile must not be held open by a pause.
+        drop(disks);
         let rate = workshop.options.scrub_bytes_per_second.max(1);
         let pause = Duration::from_millis(bytes.saturating_mul(1000) / rate);
-        tokio::time::sleep(if at_end == disks.len() { REST.max(pause) } else { pause }).await;
+        tokio::time::sleep(if all_at_end { REST.max(pause) } else { pause }).await;
     }
 }
 
