@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::bucket::Bucket;
 use crate::context::RequestContext;
 use crate::error::StoreError;
+use crate::findings::Finding;
 use crate::metrics::{ABSENT_COPIES, CORRUPT_COPIES, HEDGED_READS, LOST_READS, READ_BYTES};
 use crate::placement::Placement;
 use crate::store::Store;
@@ -57,23 +58,28 @@ impl Store {
         let mut sources = Sources::new(&placement, &**data, slice.key);
         let mut learned = Learned::default();
         let mut asked = FuturesUnordered::new();
+        asked.extend(sources.next().map(|device| self.ask(device, slice)));
         let hedge_delay = self.inner.options.hedge_delay;
         let mut hedge = pin!(tokio::time::sleep(hedge_delay));
         loop {
             if asked.is_empty() {
-                match sources.next() {
-                    Some(device) => asked.push(self.ask(device, slice)),
-                    None => return Err(self.none_is_good(cx, bucket, slice, learned).await),
-                }
+                return Err(self.none_is_good(cx, bucket, &placement, slice, learned).await);
             }
             tokio::select! {
                 Some((device, answer)) = asked.next() => match answer {
                     Ok(bytes) => {
                         metrics::counter!(READ_BYTES).increment(bytes.len() as u64);
-                        self.tell_bad(bucket, &placement, slice, &learned, device);
+                        if !learned.bad.is_empty() {
+                            self.tell_bad(bucket, &placement, slice, learned.bad, Some(device));
+                        }
                         return Ok(bytes);
                     }
-                    Err(error) => learned.note(device, error, &placement, slice),
+                    Err(error) => {
+                        learned.note(device, error, &placement, slice);
+                        if let Some(device) = sources.next() {
+                            asked.push(self.ask(device, slice));
+                        }
+                    }
                 },
                 () = &mut hedge, if asked.len() < ASKED_AT_ONCE => {
                     hedge.as_mut().reset(Instant::now() + hedge_delay);
@@ -98,20 +104,33 @@ impl Store {
     }
 
     /// Has the chunk's bad copies repaired; `good` served it.
-    fn tell_bad(&self, bucket: &Bucket, placement: &Placement, slice: &Slice, learned: &Learned, good: DeviceId) {
-        if learned.bad.is_empty() {
-            return;
-        }
-        let primaries = placement.primaries(slice.key.placement).into_iter();
-        let mut devices: Vec<_> = primaries.filter(|device| !learned.bad.contains(device)).collect();
-        if !devices.contains(&good) {
-            devices.push(good);
-        }
-        devices.sort_unstable();
-        self.inner.findings.tell(bucket.info.shard, slice.key.id, devices);
+    fn tell_bad(
+        &self,
+        bucket: &Bucket,
+        placement: &Arc<Placement>,
+        slice: &Slice,
+        bad: Vec<DeviceId>,
+        good: Option<DeviceId>,
+    ) {
+        let (shard, placement) = (bucket.info.shard, placement.clone());
+        self.inner.findings.tell(Finding {
+            shard,
+            placement,
+            key: slice.key,
+            len: slice.chunk_len,
+            bad,
+            good,
+        });
     }
 
-    async fn none_is_good(&self, cx: &RequestContext, bucket: &Bucket, slice: &Slice, learned: Learned) -> StoreError {
+    async fn none_is_good(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        placement: &Arc<Placement>,
+        slice: &Slice,
+        learned: Learned,
+    ) -> StoreError {
         if let Some(error) = learned.unreachable {
             return StoreError::Unavailable(error.to_string());
         }
@@ -122,7 +141,7 @@ impl Store {
             Ok(Found::Lives(lives)) if lives.first() == Some(&Life::Referenced) => {
                 metrics::counter!(LOST_READS).increment(1);
                 tracing::error!(blob = %slice.key.id, bucket = %bucket.info.id, "no good copy of a chunk is left");
-                self.inner.findings.tell(bucket.info.shard, slice.key.id, Vec::new());
+                self.tell_bad(bucket, placement, slice, learned.bad, None);
                 StoreError::Lost
             }
             // Deleted while it was read.

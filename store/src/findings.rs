@@ -1,5 +1,8 @@
 //! What readers find out about copies, told to the shard that queues the repair (`MarkShort`).
 //!
+//! A reader meets one bad copy; what the shard is told replaces what it knew of the chunk. So before telling, the
+//! devices that may hold it are asked, in the background, what they have.
+//!
 //! Telling is best effort: it never delays a reader, it is bounded, and the same chunk is told once in a while only.
 //! Scrub and the nodes' comparison of digests find what is not told.
 
@@ -11,10 +14,12 @@ use clock::{Dice, WallClock};
 use metadata::command::Command;
 use metadata::ids::{BlobId, DeviceId, RequestId, ShardId};
 use quick_cache::sync::Cache;
-use storage_node::client::MetadataPlane;
+use storage_node::client::Planes;
+use storage_node::device::BlobKey;
 use tokio::sync::Semaphore;
 
 use crate::metrics::UNTOLD_FINDINGS;
+use crate::placement::Placement;
 
 /// Findings on their way to shards at once.
 const TELLING_AT_ONCE: usize = 16;
@@ -22,24 +27,38 @@ const TELLING_AT_ONCE: usize = 16;
 const TOLD_MAX: usize = 4096;
 /// After this time a chunk is told again: it may have been repaired and damaged anew.
 const TOLD_FOR_MS: u64 = 60_000;
-/// How long the shard may take to note a finding.
+/// How long a device may take to say what it has, and the shard to note it.
 const TELLING_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Tells shards about chunks that lack copies. Clones share the bounds.
 #[derive(Clone)]
 pub(crate) struct Findings {
-    plane: Arc<dyn MetadataPlane>,
+    planes: Planes,
     clock: Arc<dyn WallClock>,
     dice: Arc<dyn Dice>,
     turns: Arc<Semaphore>,
     told_ms: Arc<Cache<BlobId, u64>>,
 }
 
+/// A chunk of which a bad copy was met.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) shard: ShardId,
+    pub(crate) placement: Arc<Placement>,
+    pub(crate) key: BlobKey,
+    /// The chunk's length in bytes.
+    pub(crate) len: u32,
+    /// Devices whose copy is damaged or absent.
+    pub(crate) bad: Vec<DeviceId>,
+    /// The device that served it; `None` when none could.
+    pub(crate) good: Option<DeviceId>,
+}
+
 impl Findings {
-    pub(crate) fn new(plane: Arc<dyn MetadataPlane>, clock: Arc<dyn WallClock>, dice: Arc<dyn Dice>) -> Self {
+    pub(crate) fn new(planes: Planes, clock: Arc<dyn WallClock>, dice: Arc<dyn Dice>) -> Self {
         let turns = Arc::new(Semaphore::new(TELLING_AT_ONCE));
         Self {
-            plane,
+            planes,
             clock,
             dice,
             turns,
@@ -47,9 +66,9 @@ impl Findings {
         }
     }
 
-    /// Tells `shard` that only `devices` are believed to hold the chunk. Must be called inside a runtime.
-    pub(crate) fn tell(&self, shard: ShardId, blob: BlobId, devices: Vec<DeviceId>) {
-        let now_ms = self.clock.now_ms();
+    /// Tells the shard who holds the chunk, in the background. Must be called inside a runtime.
+    pub(crate) fn tell(&self, finding: Finding) {
+        let (blob, now_ms) = (finding.key.id, self.clock.now_ms());
         if self
             .told_ms
             .get(&blob)
@@ -63,20 +82,45 @@ impl Findings {
         };
         self.told_ms.insert(blob, now_ms);
         let request = RequestId::new(now_ms, self.dice.u128());
-        let (plane, told) = (self.plane.clone(), self.told_ms.clone());
+        let findings = self.clone();
         tokio::spawn(async move {
+            let devices = findings.holders(&finding).await;
             let command = Command::MarkShort {
                 write: blob.write,
                 first: blob.chunk,
                 count: 1,
                 devices,
             };
-            if let Err(error) = plane.propose(shard, request, command, TELLING_DEADLINE).await {
+            let told = findings
+                .planes
+                .metadata
+                .propose(finding.shard, request, command, TELLING_DEADLINE)
+                .await;
+            if let Err(error) = told {
                 tracing::debug!(%blob, %error, "a finding could not be told");
-                told.remove(&blob);
+                findings.told_ms.remove(&blob);
             }
             drop(turn);
         });
+    }
+
+    /// The devices that say they have the chunk, without those known to be wrong.
+    async fn holders(&self, finding: &Finding) -> Vec<DeviceId> {
+        let place = finding.key.placement;
+        let mut asked = finding.placement.primaries(place);
+        asked.extend(finding.placement.handoffs(place));
+        let mut holders: Vec<DeviceId> = finding.good.into_iter().collect();
+        for device in asked {
+            if finding.bad.contains(&device) || finding.good == Some(device) {
+                continue;
+            }
+            let found = self.planes.data.stat_blob(device, finding.key, TELLING_DEADLINE).await;
+            if found.is_ok_and(|header| header.is_some_and(|header| header.len == finding.len)) {
+                holders.push(device);
+            }
+        }
+        holders.sort_unstable();
+        holders
     }
 }
 

@@ -259,6 +259,11 @@ impl Store {
         condition: Condition,
         expected: Option<Checksum>,
     ) -> Result<CompleteOutcome, StoreError> {
+        if parts.is_empty() || parts.len() > usize::from(PARTS_MAX) {
+            return Err(StoreError::InvalidRequest(format!(
+                "an object is made of 1 to {PARTS_MAX} parts"
+            )));
+        }
         let row = self.upload(cx, bucket, &key, upload).await?;
         // A completed upload answers from its row, and its parts may be gone with the object.
         let checksum = match row.state {

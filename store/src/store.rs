@@ -54,7 +54,7 @@ impl Store {
             read_pool: BytePool::new("read", options.read_pool_bytes),
             hash_threads: HashThreads::new(),
             removals: Removals::new(),
-            findings: Findings::new(planes.metadata.clone(), clock.clone(), dice.clone()),
+            findings: Findings::new(planes.clone(), clock.clone(), dice.clone()),
             suspects: Suspects::new(options.staleness_bound),
             placements: Mutex::default(),
             planes,

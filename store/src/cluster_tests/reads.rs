@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use metadata::command::Command;
 use metadata::ids::NodeId;
 use metadata::model::Body as BodyPlace;
 use proptest::prelude::*;
@@ -38,6 +39,7 @@ async fn int_1_a_damaged_copy_is_never_served_and_is_told() {
     cluster.settle().await;
     let short = cluster.short(bucket.info.shard);
     assert!(short.iter().all(|entry| (entry.first, entry.count) == (1, 1)));
+    assert!(short.iter().all(|entry| entry.devices.len() < 3));
     assert!(short.iter().all(|entry| entry.devices.contains(&device(1))));
     let found = cluster
         .store
@@ -60,6 +62,35 @@ async fn int_1_a_damaged_copy_is_never_served_and_is_told() {
         [state(0), state(1), state(2)],
         [CopyState::Corrupt, CopyState::Ok, CopyState::Corrupt]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn heal_1_an_absent_copy_is_told_once_with_who_holds_the_chunk() {
+    let mut told = 0;
+    for lost in 0..3 {
+        // The same dice every time, so that the same device is asked first.
+        let cluster = Cluster::with_chunks_of(CHUNK);
+        let bucket = cluster.bucket("b").await;
+        cluster.put(&bucket, "k", &pattern(100_000, 1)).await.unwrap();
+        let stream = stream_of(&cluster, &bucket, "k").await;
+        cluster.data.lose(device(lost), chunk_key(&stream, 0)).await;
+        for _ in 0..3 {
+            assert_eq!(cluster.get(&bucket, "k").await.unwrap(), pattern(100_000, 1));
+            cluster.settle().await;
+        }
+        let commands = cluster.metadata.commands();
+        let marks = commands
+            .iter()
+            .filter(|(_, command)| matches!(command, Command::MarkShort { .. }))
+            .count();
+        assert!(marks <= 1, "the same chunk is told once in a while only");
+        told += marks;
+        for entry in cluster.short(bucket.info.shard) {
+            let others: Vec<_> = (0..3).filter(|number| *number != lost).map(device).collect();
+            assert_eq!(entry.devices, others);
+        }
+    }
+    assert_eq!(told, 1, "only the reader of the first device asked meets the loss");
 }
 
 #[tokio::test(start_paused = true)]
