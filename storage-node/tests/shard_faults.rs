@@ -5,9 +5,10 @@ mod shard_kit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metadata::command::RecordCondition;
 use metadata::ids::NodeId;
 use metadata::reply::Done;
-use shard_kit::{Cluster, PATIENCE, SYSTEM, get_from, put_record};
+use shard_kit::{Cluster, PATIENCE, SYSTEM, get_from, put_record, put_record_if};
 use storage_node::shard::{LogLimits, ReadFrom};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,9 +20,16 @@ async fn con_1_a_leader_killed_during_writes_loses_and_repeats_nothing() {
             let cluster = Arc::clone(&cluster);
             tokio::spawn(async move {
                 let key = format!("counter-{writer}");
-                for expected in 1..=40 {
-                    // Every put moves the version by one: a lost or doubled one shows.
-                    assert_eq!(cluster.put(&key, "x").await, expected);
+                let mut expect = RecordCondition::Absent;
+                for count in 1..=40 {
+                    // Each put names the version the one before it made: a lost or doubled one shows.
+                    let reply = cluster
+                        .propose(SYSTEM, put_record_if(&key, &count.to_string(), expect))
+                        .await;
+                    let Ok(Done::Record { version }) = reply else {
+                        panic!("{key} at {count}: {reply:?}")
+                    };
+                    expect = RecordCondition::Version(version);
                 }
             })
         })
@@ -36,7 +44,7 @@ async fn con_1_a_leader_killed_during_writes_loses_and_repeats_nothing() {
         writer.await.unwrap();
     }
     for writer in 0..16 {
-        assert_eq!(cluster.get(&format!("counter-{writer}")).await, Some((40, "x".into())));
+        assert_eq!(cluster.get(&format!("counter-{writer}")).await, Some("40".into()));
     }
 }
 
@@ -72,7 +80,7 @@ async fn con_1_a_leader_cut_off_serves_no_stale_read() {
     let stale = get_from(&cluster.node(old), "key", ReadFrom::Leader).await;
     assert!(stale.is_err(), "a leader without a majority answered {stale:?}");
     cluster.net.heal();
-    assert_eq!(cluster.get("key").await, Some((2, "new".into())));
+    assert_eq!(cluster.get("key").await, Some("new".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,9 +97,10 @@ async fn dur_1_a_restart_of_all_nodes_finds_everything() {
         cluster.open(*node).await;
     }
     for write in 0..50 {
-        assert_eq!(cluster.get(&format!("key-{write}")).await, Some((1, "value".into())));
+        assert_eq!(cluster.get(&format!("key-{write}")).await, Some("value".into()));
     }
-    assert_eq!(cluster.put("key-0", "again").await, 2);
+    cluster.put("key-0", "again").await;
+    assert_eq!(cluster.get("key-0").await, Some("again".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +117,7 @@ async fn a_follower_that_was_away_catches_up_from_the_log() {
     cluster.applied(away, SYSTEM, last).await;
     assert_eq!(
         get_from(&back, "key-199", ReadFrom::Local).await.unwrap(),
-        Some((1, "value".into()))
+        Some("value".into())
     );
     assert_eq!(purged(&cluster, away), None, "it came from the log");
 }
@@ -144,11 +153,11 @@ async fn a_follower_that_was_away_too_long_is_sent_a_snapshot() {
     assert!(purged(&cluster, away).is_some(), "it came by snapshot");
     assert_eq!(
         get_from(&back, "key-first", ReadFrom::Local).await.unwrap(),
-        Some((1, "value".into()))
+        Some("value".into())
     );
-    assert_eq!(
-        get_from(&back, "key-19", ReadFrom::Local).await.unwrap(),
-        Some((1, large))
+    assert!(
+        get_from(&back, "key-19", ReadFrom::Local).await.unwrap() == Some(large),
+        "all of a large row"
     );
     // It is a full member again: the other follower may go.
     let other = cluster
@@ -157,30 +166,25 @@ async fn a_follower_that_was_away_too_long_is_sent_a_snapshot() {
         .find(|node| *node != leader && *node != away)
         .unwrap();
     cluster.stop(other).await;
-    assert_eq!(cluster.put("key-first", "again").await, 2);
+    cluster.put("key-first", "again").await;
     // And what it was given survives a restart.
     drop(back);
     cluster.stop(away).await;
     cluster.open(other).await;
     let back = cluster.open(away).await;
-    assert_eq!(
-        get_from(&back, "key-3", ReadFrom::Local)
-            .await
-            .unwrap()
-            .map(|(version, _)| version),
-        Some(1)
-    );
+    assert!(get_from(&back, "key-3", ReadFrom::Local).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_at_another_leader_gets_the_first_reply() {
     let cluster = Cluster::start(3, |_| {}).await;
     let request = cluster.request();
-    let first = cluster.propose_as(SYSTEM, request, put_record("key", "a")).await;
+    let command = put_record_if("key", "a", RecordCondition::Absent);
+    let first = cluster.propose_as(SYSTEM, request, command.clone()).await;
+    assert!(matches!(first, Ok(Done::Record { .. })), "{first:?}");
     let leader = cluster.leader(SYSTEM).await;
     cluster.stop(leader).await;
-    let again = cluster.propose_as(SYSTEM, request, put_record("key", "a")).await;
-    assert_eq!((&first, &again), (&Ok(Done::Record { version: 1 }), &first));
+    assert_eq!(cluster.propose_as(SYSTEM, request, command).await, first);
 }
 
 fn purged(cluster: &Cluster, node: NodeId) -> Option<u64> {

@@ -4,9 +4,10 @@ mod shard_kit;
 
 use std::time::Duration;
 
+use metadata::command::RecordCondition;
 use metadata::ids::NodeId;
 use metadata::reply::Done;
-use shard_kit::{Cluster, SYSTEM, get_from, put_record};
+use shard_kit::{Cluster, SYSTEM, get_from, put_record, put_record_if};
 use storage_node::shard::{ReadFrom, ShardFault};
 use storage_node::wire::CallKind;
 
@@ -20,7 +21,7 @@ async fn con_1_a_read_after_an_acknowledgement_sees_the_write_from_any_node() {
             let seen = get_from(&cluster.node(node), "key", ReadFrom::AnyReplica)
                 .await
                 .unwrap();
-            assert_eq!(seen, Some((round + 1, round.to_string())), "node {node}");
+            assert_eq!(seen, Some(round.to_string()), "node {node}");
         }
     }
     let leader = cluster.leader(SYSTEM).await;
@@ -33,9 +34,10 @@ async fn con_1_a_read_after_an_acknowledgement_sees_the_write_from_any_node() {
 async fn con_1_a_repeat_under_the_same_request_id_changes_nothing() {
     let cluster = Cluster::start(3, |_| {}).await;
     let request = cluster.request();
-    let first = cluster.propose_as(SYSTEM, request, put_record("key", "a")).await;
-    let again = cluster.propose_as(SYSTEM, request, put_record("key", "a")).await;
-    assert_eq!((first.clone(), again), (Ok(Done::Record { version: 1 }), first));
+    let command = put_record_if("key", "a", RecordCondition::Absent);
+    let first = cluster.propose_as(SYSTEM, request, command.clone()).await;
+    assert!(matches!(first, Ok(Done::Record { .. })), "{first:?}");
+    assert_eq!(cluster.propose_as(SYSTEM, request, command).await, first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +78,7 @@ async fn sixty_four_readers_share_rounds() {
         async move { get_from(&node, "key", ReadFrom::Leader).await.unwrap() }
     });
     for seen in futures::future::join_all(reads).await {
-        assert_eq!(seen, Some((1, "value".into())));
+        assert_eq!(seen, Some("value".into()));
     }
     let messages = cluster.net.delivered(CallKind::RaftAppend) - before;
     assert!(messages <= 32, "64 reads took {messages} messages to two followers");

@@ -117,8 +117,8 @@ pub struct WatchCall {
     pub wait_ms: u32,
 }
 
-/// How far a copy of the system shard has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a copy of the system shard has come; ordered by progress.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum WatchFrom {
     /// It is empty.
     Nothing,

@@ -23,7 +23,7 @@ use super::snapshot::Part;
 use super::types::{LogId, ShardTypes, Vote};
 
 /// The format version of Raft messages.
-pub const RAFT_FORMAT: u8 = 1;
+pub(crate) const RAFT_FORMAT: u8 = 1;
 
 /// In front of every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,11 +41,6 @@ pub(crate) fn log(shard: ShardId, index: u64) -> Vec<u8> {
     key
 }
 
-/// The index in a key made by [`log`].
-pub(crate) fn log_index(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(8..16)?.try_into().ok()?))
-}
-
 /// The store's own identity.
 pub(crate) fn identity() -> Vec<u8> {
     vec![0x01]

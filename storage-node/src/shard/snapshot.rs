@@ -30,7 +30,7 @@ pub(crate) const PART_BYTES: usize = 512 * 1024;
 
 /// What openraft passes around as a snapshot.
 #[derive(Debug, Default)]
-pub struct SnapshotData(pub(crate) Source);
+pub(crate) struct SnapshotData(pub(crate) Source);
 
 /// Where a snapshot's rows are.
 #[derive(Default)]

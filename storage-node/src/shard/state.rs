@@ -25,7 +25,7 @@ use super::types::{Applied, Entry, Generations, LogId, Membership, Replies, to_v
 use super::writer::{Durability, Writer};
 
 /// The digest is kept at every log index that this divides, for comparison with other replicas.
-pub const DIGEST_EVERY: u64 = 256;
+pub(crate) const DIGEST_EVERY: u64 = 256;
 /// How many of them are kept.
 const DIGESTS_MAX: usize = 16;
 

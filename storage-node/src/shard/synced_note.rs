@@ -24,7 +24,7 @@ use metadata::ids::{ClusterId, NodeId};
 use super::identity::StoreIdentity;
 
 /// How often the note is synced at most.
-pub const NOTE_SYNC_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const NOTE_SYNC_INTERVAL: Duration = Duration::from_millis(500);
 
 const SLOT_BYTES: usize = 128;
 const MAGIC: &[u8; 8] = b"HALOSYNC";
@@ -89,7 +89,8 @@ impl SyncedNote {
         })
     }
 
-    /// A note that is written nowhere.
+    /// A note that is written nowhere, for a store in memory.
+    #[cfg(test)]
     pub(crate) fn nowhere(identity: StoreIdentity) -> Self {
         let noted = Noted {
             identity,

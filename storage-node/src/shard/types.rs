@@ -17,7 +17,7 @@ use super::store::StoreFailed;
 
 openraft::declare_raft_types!(
     /// openraft's parameters. Node ids are [`metadata::ids::NodeId`]'s numbers; addresses are the wire's business.
-    pub ShardTypes:
+    pub(crate) ShardTypes:
         D = Packed,
         R = Replies,
         NodeId = u64,
@@ -38,7 +38,7 @@ pub(crate) type RaftMetrics = openraft::RaftMetrics<u64, EmptyNode>;
 
 /// A batch of commands as `metadata::codec` writes it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Packed(pub Bytes);
+pub(crate) struct Packed(pub(crate) Bytes);
 
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,17 +48,17 @@ impl fmt::Debug for Packed {
 
 /// The answers to the commands of one entry, in their order; empty for entries of Raft's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replies(pub Vec<Reply>);
+pub(crate) struct Replies(pub(crate) Vec<Reply>);
 
 /// How far a shard's rows have come, written in the same set as the rows themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// The last entry whose changes are in the rows.
-    pub last: Option<LogId>,
+    pub(crate) last: Option<LogId>,
     /// The last membership among the entries up to `last`.
-    pub membership: Membership,
+    pub(crate) membership: Membership,
     /// Rolling digest over all changes up to `last`; equal on all replicas at the same index.
-    pub digest: [u8; 32],
+    pub(crate) digest: [u8; 32],
 }
 
 impl Applied {
@@ -70,11 +70,11 @@ impl Applied {
 
 /// Which copies of a shard's rows exist in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Generations {
+pub(crate) struct Generations {
     /// The one that is read and applied to.
-    pub live: u32,
+    pub(crate) live: u32,
     /// Half-filled or replaced ones: to be removed whole.
-    pub dead: Vec<u32>,
+    pub(crate) dead: Vec<u32>,
 }
 
 impl Generations {

@@ -75,7 +75,10 @@ impl Caller for NetCaller {
             });
         };
         *self.net.delivered.lock().entry(kind).or_default() += 1;
-        let peer = Peer { node: Some(self.from) };
+        let peer = Peer {
+            node: Some(self.from),
+            process: self.from.0,
+        };
         let answer = tokio::time::timeout(deadline, target.serve(&peer, kind, body)).await;
         if self.net.cut.lock().contains(&(node, self.from)) {
             return Err(WireError::NoAnswer {
@@ -231,7 +234,7 @@ impl Cluster {
     }
 
     /// Reads a record linearizably from any node that answers.
-    pub async fn get(&self, key: &str) -> Option<(u64, String)> {
+    pub async fn get(&self, key: &str) -> Option<String> {
         let began = Instant::now();
         loop {
             for node in self.running() {
@@ -253,6 +256,41 @@ impl Cluster {
             only.filter(|leader| leaders.len() == 1 && running.contains(leader))
         })
         .await
+    }
+
+    /// The node that leads the system shard, by the word of nodes that take part.
+    pub async fn leader_among_healthy(&self) -> NodeId {
+        self.until("a healthy node leads", || {
+            let healthy = self.running().into_iter().map(|node| self.node(node));
+            let healthy = healthy.filter(|node| node.status().quarantine.is_none());
+            let leaders: BTreeSet<_> = healthy.map(|node| node.leader(SYSTEM)).collect();
+            leaders.first().copied().flatten().filter(|_| leaders.len() == 1)
+        })
+        .await
+    }
+
+    /// Gives a stopped node a copy of its folder as it is now: what a killed process leaves.
+    pub fn crash_image(&mut self, node: NodeId) {
+        let image = tempfile::tempdir().unwrap();
+        copy_folder(&self.dir(node), image.path());
+        self.dirs.insert(node, image);
+    }
+
+    /// Changes the options of nodes opened from now on.
+    pub fn adjust(&mut self, adjust: impl Fn(&mut ShardOptions) + Send + Sync + 'static) {
+        self.adjust = Arc::new(adjust);
+    }
+
+    /// Waits until `look` finds something.
+    pub async fn until_async<T, F: Future<Output = Option<T>>>(&self, what: &str, mut look: impl FnMut() -> F) -> T {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited too long until {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until `look` finds something.
@@ -280,6 +318,19 @@ impl Cluster {
     }
 }
 
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_folder(&entry.path(), &target);
+        } else if entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Dice of two nodes must differ; a test needs no more.
 fn uuid_bytes() -> [u8; 8] {
     use std::hash::{BuildHasher, Hasher};
@@ -290,24 +341,26 @@ fn uuid_bytes() -> [u8; 8] {
 }
 
 pub fn put_record(key: &str, value: &str) -> Command {
+    put_record_if(key, value, RecordCondition::Any)
+}
+
+pub fn put_record_if(key: &str, value: &str, expect: RecordCondition) -> Command {
     let value = Bytes::copy_from_slice(value.as_bytes());
     Command::PutRecord {
         table: "t".into(),
         key: key.into(),
-        expect: RecordCondition::Any,
+        expect,
         value,
     }
 }
 
-pub async fn get_from(shards: &Shards, key: &str, from: ReadFrom) -> Result<Option<(u64, String)>, ShardFault> {
+pub async fn get_from(shards: &Shards, key: &str, from: ReadFrom) -> Result<Option<String>, ShardFault> {
     let query = Query::GetRecord {
         table: "t".into(),
         key: key.into(),
     };
     match shards.query(SYSTEM, query, from).await? {
-        Ok(Found::Record(record)) => {
-            Ok(record.map(|record| (record.version, String::from_utf8(record.value.to_vec()).unwrap())))
-        }
+        Ok(Found::Record(record)) => Ok(record.map(|record| String::from_utf8(record.value.to_vec()).unwrap())),
         other => panic!("{other:?}"),
     }
 }
