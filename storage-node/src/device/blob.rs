@@ -21,7 +21,7 @@ pub const BLOB_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const FRAMES_MAX: usize = BLOB_BYTES_MAX / FRAME_BYTES;
 
 /// Length of an encoded [`BlobKey`].
-pub const KEY_BYTES: usize = 8 + 16 + 4;
+pub(super) const KEY_BYTES: usize = 8 + 16 + 4;
 
 /// The index's order: placement hash first (its top bits are the partition), then the blob's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -153,6 +153,15 @@ fn a_copy_older_than_the_living_one_is_only_remembered_as_stale() {
 }
 
 #[test]
+fn the_larger_seq_wins_wherever_it_lies() {
+    let mut ledger = Ledger::with_segments(1..=2);
+    ledger.note(&blob(1, 0, 5, 7)).note(&blob(2, 0, 4, 7));
+    assert_eq!((ledger.living(1), ledger.living(2)), (1, 0));
+    ledger.note(&tombstone(2, 2000, 4, 7, 2));
+    assert_eq!(ledger.living(1), 1);
+}
+
+#[test]
 fn dur2_unbalanced_books_are_an_error_not_a_wrap() {
     let mut books = Accounts::default();
     books.edit(1);

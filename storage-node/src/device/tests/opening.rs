@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use metadata::ids::{ClusterId, DeviceId};
 
-use super::kit::{IDENTITY, Model, Step, World, audit, fill_segment, put, reclaim, remove};
+use super::kit::{IDENTITY, Model, Step, World, audit, fill_segment, key, put, reclaim, remove};
 use crate::device::core::Parts;
 use crate::device::error::DeviceError;
+use crate::device::index::{Index, IndexBatch, SegmentRow};
 use crate::device::options::OnEmpty;
 use crate::device::record::{Identity, file_name};
 use crate::device::recovery;
@@ -14,7 +15,7 @@ use crate::device::recovery;
 fn open_as(world: &World, identity: Identity) -> Result<(), DeviceError> {
     let parts = Parts {
         disk: Arc::new(world.disk.clone()),
-        index: Arc::clone(&world.index) as Arc<dyn crate::device::index::Index>,
+        index: Arc::clone(&world.index) as Arc<dyn Index>,
         clock: Arc::new(clock::ManualClock::at(1)),
         dice: Arc::clone(&world.dice) as Arc<dyn clock::Dice>,
     };
@@ -147,4 +148,45 @@ fn a_restart_goes_on_in_the_same_segment() {
         writer.close().unwrap();
     }
     assert_eq!(world.disk.lengths().len(), 1);
+}
+
+#[test]
+fn an_index_with_the_same_numbers_of_other_segments_is_rebuilt() {
+    let (old, new) = (World::new(1), World::new(2));
+    for (world, n) in [(&old, 1), (&new, 2)] {
+        let (mut writer, _) = world.open().unwrap();
+        put(&mut writer, n).unwrap();
+        writer.close().unwrap();
+    }
+    let mixed = World {
+        index: Arc::clone(&old.index),
+        ..new
+    };
+    let (writer, report) = mixed.open().unwrap();
+    assert!(report.rebuilt.unwrap().contains("another file"));
+    assert!(writer.core.read_verified(key(2)).is_ok());
+    assert!(matches!(writer.core.read_verified(key(1)), Err(DeviceError::NotFound)));
+}
+
+#[test]
+fn dur2_a_segment_is_not_deleted_on_the_word_of_another_devices_index() {
+    let world = World::new(1);
+    let (mut writer, _) = world.open().unwrap();
+    put(&mut writer, 1).unwrap();
+    writer.close().unwrap();
+    drop(writer);
+    let mut batch = IndexBatch::default();
+    let row = SegmentRow {
+        tag: 12345,
+        retired: true,
+        sealed: true,
+        indexed: 9000,
+        ..SegmentRow::default()
+    };
+    batch.rows.insert(1, Some(row));
+    let foreign = world.without_index();
+    foreign.index.apply(batch, true).unwrap();
+    let (writer, report) = foreign.open().unwrap();
+    assert!(report.rebuilt.is_some());
+    assert!(writer.core.read_verified(key(1)).is_ok());
 }

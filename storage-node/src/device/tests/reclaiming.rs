@@ -58,7 +58,11 @@ fn dur2_a_power_cut_at_any_operation_of_reclaim_loses_nothing() {
             let _ = reclaim(&mut writer);
             drop(writer);
             let after = world.after_power_cut();
-            let (mut writer, _) = after.open().unwrap();
+            let (mut writer, report) = after.open().unwrap();
+            assert_eq!(
+                report.rebuilt, None,
+                "{context}: the index must be synced before the deletion"
+            );
             model.check(&writer.core, &context);
             audit(&writer.core, &context);
             while reclaim(&mut writer).unwrap().victim.is_some() {}

@@ -165,3 +165,26 @@ fn group_bounds_do_not_break_long_blobs() {
     );
     assert_eq!(world.disk.lengths().len(), 2, "the long one filled its segment");
 }
+
+#[test]
+fn dur1_a_remove_that_failed_for_want_of_space_cannot_come_true_after_a_repeated_put() {
+    for seed in 0..48 {
+        let mut world = World::new(seed);
+        // Only the disk itself refuses.
+        world.options.put_fill_permille = 1_000_000;
+        world.options.reserve_bytes = 0;
+        let (mut writer, _) = world.open().unwrap();
+        put(&mut writer, 1).unwrap();
+        world
+            .disk
+            .set_capacity(world.disk.lengths().values().sum::<usize>() as u64 + 3000);
+        let answers = writer.commit(&[op(1, false), op(7, true)]);
+        assert_eq!(answers, [Err(DeviceError::Full), Err(DeviceError::Full)]);
+        assert!(matches!(put(&mut writer, 1), Ok(Committed::Exists(_))));
+        let (after, _) = world.after_power_cut().open().unwrap();
+        assert!(after.core.read_verified(key(1)).is_ok(), "seed {seed}");
+        drop(writer);
+        let (killed, _) = world.without_index().open().unwrap();
+        assert!(killed.core.read_verified(key(1)).is_ok(), "seed {seed}, killed");
+    }
+}
