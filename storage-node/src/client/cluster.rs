@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::blobs::Blobs;
+use super::health::Health;
 use super::hints::Hints;
 use super::local::{LocalFirst, LocalNode};
 use super::proposals::Proposals;

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod cluster;
+mod health;
 mod hints;
 mod local;
 mod placement;

@@ -5,7 +5,9 @@
 //! ```
 //! New variants go at the end of their enum, because postcard numbers variants.
 
-use metadata::ids::DeviceId;
+use std::collections::BTreeSet;
+
+use metadata::ids::{DeviceId, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
 
 /// A question or an order to one node.
@@ -28,6 +30,33 @@ pub enum AdminCall {
     ApproveOrphans {
         /// Which.
         device: DeviceId,
+    },
+    /// Adds a node to a shard as a member without a vote, and waits until it has caught up. Only on the shard's leader.
+    AddLearner {
+        /// The shard.
+        shard: ShardId,
+        /// The node.
+        node: NodeId,
+    },
+    /// Makes exactly these nodes the voters of a shard; new ones must be learners first. Only on the shard's leader.
+    ChangeVoters {
+        /// The shard.
+        shard: ShardId,
+        /// The voters.
+        voters: BTreeSet<NodeId>,
+    },
+    /// Hands the lead of a shard over. Only on the shard's leader.
+    HandOver {
+        /// The shard.
+        shard: ShardId,
+        /// Who leads next.
+        target: NodeId,
+    },
+    /// Forgets the store of a node that was taken out of the cluster (DUR-5), so that its id may come back with a new
+    /// one. To be asked of every node.
+    ForgetPeer {
+        /// The node.
+        node: NodeId,
     },
 }
 

@@ -14,8 +14,8 @@ use super::status::{DeviceStatus, NodeStatus};
 use super::watchers::Watchers;
 use super::work::{Approvals, WorkBoard};
 use crate::client::STALENESS_MAX;
-use crate::shard::Shards;
 use crate::shard::calls::{WatchCall, decode, encode};
+use crate::shard::{ShardFault, Shards};
 use crate::wire::{CallKind, NodeAddress, Peer, Service};
 
 /// The node's front desk.
@@ -64,8 +64,30 @@ impl NodeService {
                     "the next walk over device {device} removes all that is unreferenced"
                 ))
             }
+            Ok(AdminCall::AddLearner { shard, node }) => {
+                let added = self.shards.add_learner(shard, node).await;
+                told(added, || format!("node {node} has caught up with shard {shard}"))
+            }
+            Ok(AdminCall::ChangeVoters { shard, voters }) => {
+                let changed = self.shards.change_voters(shard, &voters).await;
+                told(changed, || format!("shard {shard} has {} voters", voters.len()))
+            }
+            Ok(AdminCall::HandOver { shard, target }) => match self.shards.hand_over(shard, target).await {
+                Ok(false) => AdminAnswer::Failed(format!("node {target} does not lead shard {shard} yet: ask again")),
+                other => told(other, || format!("node {target} leads shard {shard}")),
+            },
+            Ok(AdminCall::ForgetPeer { node }) => told(self.shards.forget_peer(node).await, || {
+                format!("the store of node {node} is forgotten here")
+            }),
             Err(error) => AdminAnswer::Failed(error.to_string()),
         }
+    }
+}
+
+fn told<T>(outcome: Result<T, ShardFault>, done: impl FnOnce() -> String) -> AdminAnswer {
+    match outcome {
+        Ok(_) => AdminAnswer::Done(done()),
+        Err(fault) => AdminAnswer::Failed(fault.to_string()),
     }
 }
 
