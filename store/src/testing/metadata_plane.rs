@@ -114,6 +114,15 @@ impl MemoryMetadata {
         self.shards.get(at).expect("the shard exists")
     }
 
+    async fn wait(&self) {
+        let delay = self.state.lock().delay;
+        if delay.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
     fn unavailable(shard: ShardId) -> PlaneError {
         PlaneError::Unavailable {
             shard,
@@ -131,13 +140,12 @@ impl MetadataPlane for MemoryMetadata {
         command: Command,
         _deadline: Duration,
     ) -> Result<Reply, PlaneError> {
-        let delay = self.state.lock().delay;
-        tokio::time::sleep(delay).await;
+        self.wait().await;
         if self.state.lock().outage == Outage::Unreachable {
             return Err(Self::unavailable(shard));
         }
         let reply = self.execute(shard, request, command);
-        tokio::time::sleep(delay).await;
+        self.wait().await;
         if self.state.lock().outage == Outage::AnswersLost {
             return Err(Self::unavailable(shard));
         }
