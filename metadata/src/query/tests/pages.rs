@@ -177,7 +177,8 @@ proptest! {
         (list.after, list.start_after, list.limit) = (None, false, limit.max(1));
         let (whole, _) = obvious(&all, &list.prefix, list.delimiter.as_ref(), |_, _| true, |_| false, usize::MAX);
         let mut paged = Vec::new();
-        loop {
+        for pages in 0.. {
+            prop_assert!(pages <= whole.len(), "paging does not end");
             let (page, more) = objects(&shard, &list);
             prop_assert_eq!(page.len() == list.limit, more || paged.len() + page.len() == whole.len() && !page.is_empty() && page.len() == list.limit);
             list.after = marker(&page).map(|(key, _)| key).or(list.after);
@@ -225,7 +226,8 @@ proptest! {
         list = ListVersions { bucket: BUCKET, prefix, delimiter, limit, ..Default::default() };
         let (whole, _) = obvious(&all, &list.prefix, list.delimiter.as_ref(), |_, _| true, |_| false, usize::MAX);
         let mut paged = Vec::new();
-        loop {
+        for pages in 0.. {
+            prop_assert!(pages <= whole.len(), "paging does not end");
             let (page, more) = versions(&shard, &list);
             prop_assert!(page.len() <= limit && (page.len() == limit || !more));
             if let Some((key, seq)) = marker(&page) {
@@ -264,7 +266,8 @@ proptest! {
         list.after = None;
         let (whole, _) = obvious(&all, &list.prefix, list.delimiter.as_ref(), |_, _| true, |_| false, usize::MAX);
         let mut paged = Vec::new();
-        loop {
+        for pages in 0.. {
+            prop_assert!(pages <= whole.len(), "paging does not end");
             let (page, more) = uploads(&shard, &list);
             if let Some((key, id)) = marker(&page) {
                 list.after = Some(key);
@@ -286,7 +289,8 @@ fn check_latest(shard: &TestShard, all: &[(Key, u128)], limit: usize) -> Result<
         limit,
         ..Default::default()
     };
-    loop {
+    for pages in 0.. {
+        prop_assert!(pages <= all.len(), "paging does not end");
         let Found::Versions(page) = find(shard, Query::ListVersions(list.clone())) else {
             panic!("versions are found")
         };
@@ -307,9 +311,10 @@ fn check_latest(shard: &TestShard, all: &[(Key, u128)], limit: usize) -> Result<
             (list.after, list.after_version) = (Some(key.clone()), Some(seq_of(version)));
         }
         if !page.more {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 #[test]
