@@ -9,12 +9,17 @@
 )]
 
 mod admin;
+mod admin_api;
 mod bench;
 mod client;
 mod config;
 mod doctor;
 mod logging;
+mod operator;
+mod process_metrics;
+mod readiness;
 mod secret;
+mod serve;
 mod sigv4;
 mod terminal;
 mod up;
@@ -22,6 +27,9 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use clock::{SystemClock, WallClock};
+
+const MS_PER_HOUR: u64 = 3_600_000;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,28 +46,42 @@ struct Halo {
 enum HaloCommand {
     Up(up::UpArgs),
     Down(up::DownArgs),
+    Server(serve::ServerArgs),
+    Admin(admin::AdminArgs),
+    /// Build and rebalance rings; the same as `ring-builder`.
+    Ring(ring::command::Args),
     Bench(Box<bench::BenchArgs>),
     Doctor(doctor::DoctorArgs),
 }
 
 fn main() -> ExitCode {
-    match run(Halo::parse().command) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            terminal::note(format!("halo: {}", sentence(&error)));
-            ExitCode::FAILURE
-        }
-    }
+    run(Halo::parse().command).unwrap_or_else(|error| {
+        terminal::note(format!("halo: {}", sentence(&error)));
+        ExitCode::FAILURE
+    })
 }
 
-fn run(command: HaloCommand) -> anyhow::Result<bool> {
-    match command {
-        HaloCommand::Up(args) => small_runtime()?.block_on(up::up(args)).map(|()| true),
-        HaloCommand::Down(args) => small_runtime()?.block_on(up::down(args)).map(|()| true),
-        HaloCommand::Bench(args) => bench::run(&args).map(|()| true),
-        HaloCommand::Doctor(args) => doctor::run(&args),
-    }
+fn run(command: HaloCommand) -> anyhow::Result<ExitCode> {
+    let good = match command {
+        HaloCommand::Up(args) => small_runtime()?.block_on(up::up(args)).map(|()| true)?,
+        HaloCommand::Down(args) => small_runtime()?.block_on(up::down(args)).map(|()| true)?,
+        HaloCommand::Server(args) => serve::run(&args).map(|()| true)?,
+        HaloCommand::Admin(args) => small_runtime()?.block_on(admin::run(args))?,
+        HaloCommand::Ring(args) => return Ok(ring(&args)),
+        HaloCommand::Bench(args) => bench::run(&args).map(|()| true)?,
+        HaloCommand::Doctor(args) => doctor::run(&args)?,
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ring(args: &ring::command::Args) -> ExitCode {
+    let now_hours = u32::try_from(SystemClock.now_ms() / MS_PER_HOUR).unwrap_or(u32::MAX);
+    ring::command::run(
+        args,
+        now_hours,
+        &mut std::io::stdout().lock(),
+        &mut std::io::stderr().lock(),
+    )
 }
 
 /// For commands that only wait for others.

@@ -45,7 +45,7 @@ pub fn is_person() -> bool {
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.iter().copied());
     table
@@ -89,15 +89,13 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// A time span as people read it.
+/// A moment in UTC, to the second.
 #[must_use]
-pub fn span_ms(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
-        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
-    }
+pub fn date(unix_ms: u64) -> String {
+    let seconds = i64::try_from(unix_ms / 1000).unwrap_or(i64::MAX);
+    let time = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let text = time.format(&time::format_description::well_known::Rfc3339);
+    text.unwrap_or_else(|_| unix_ms.to_string())
 }
 
 #[cfg(test)]
@@ -105,11 +103,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_spans_read_well() {
+    fn sizes_and_dates_read_well() {
         assert_eq!(bytes(17), "17 B");
         assert_eq!(bytes(4 * 1024 * 1024), "4.0 MiB");
-        assert_eq!(span_ms(999), "999 ms");
-        assert_eq!(span_ms(61_000), "1 min 1 s");
-        assert_eq!(span_ms(7_380_000), "2 h 3 min");
+        assert_eq!(date(1_369_353_600_999), "2013-05-24T00:00:00Z");
     }
 }

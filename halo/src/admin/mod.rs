@@ -1,2 +1,252 @@
 //! `halo admin`: a client of the admin API, nothing private.
+//!
+//! Knows: the API's paths and answers, and how to show them. Must not know: the cluster's inside.
+
 pub mod client;
+mod tables;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use url::Url;
+
+use self::client::AdminClient;
+use crate::admin_api::model::{
+    Buckets, DoneLine, IssuedKeyLine, Keys, NewKey, NewProject, Place, ProjectLine, Projects, Status, Where,
+};
+use crate::secret::Secret;
+use crate::sigv4::{Slash, encode};
+use crate::terminal;
+use crate::up::cluster::Cluster;
+
+/// Look after a running cluster.
+#[derive(Args, Debug)]
+pub struct AdminArgs {
+    /// Folder of a cluster started by `halo up`.
+    #[arg(long, env = "HALO_DATA", default_value = "./halo-data", global = true)]
+    data: PathBuf,
+    /// Admin API of any process, instead of --data.
+    #[arg(long, env = "HALO_ADMIN_ENDPOINT", requires = "token_file", global = true)]
+    endpoint: Option<Url>,
+    /// File with the bearer token, for --endpoint.
+    #[arg(long, env = "HALO_ADMIN_TOKEN_FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Nodes, devices, shards, and how many chunks lack a copy. Exit code 1 when a majority cannot be reached.
+    Status,
+    /// S3 access keys.
+    #[command(subcommand)]
+    Key(KeyAction),
+    /// Projects, which own buckets.
+    #[command(subcommand)]
+    Project(ProjectAction),
+    /// Buckets.
+    #[command(subcommand)]
+    Bucket(BucketAction),
+    /// Objects.
+    #[command(subcommand)]
+    Object(ObjectAction),
+    /// Devices.
+    #[command(subcommand)]
+    Device(DeviceAction),
+}
+
+#[derive(Subcommand, Debug)]
+enum KeyAction {
+    /// Make a key; its secret is shown once.
+    Create {
+        /// The project it acts for.
+        #[arg(long, default_value = "default")]
+        project: String,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// All keys, without their secrets.
+    List,
+    /// Take a key away; returns when no process accepts it any more.
+    Revoke {
+        /// The access key.
+        access_key: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum ProjectAction {
+    /// Make a project.
+    Create {
+        /// Its name.
+        name: String,
+        /// Its id; drawn without it.
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// All projects.
+    List,
+}
+
+#[derive(Subcommand, Debug)]
+enum BucketAction {
+    /// All buckets with their shards and totals.
+    List,
+}
+
+#[derive(Subcommand, Debug)]
+enum ObjectAction {
+    /// Where an object's bytes lie: every copy of every chunk, and its state.
+    Where {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// A version id; the newest without it.
+        #[arg(long)]
+        version: Option<String>,
+        /// Whose bucket it is, when its name is not global.
+        #[arg(long)]
+        project: Option<String>,
+        /// Read and verify every copy, instead of asking the devices what they believe to hold.
+        #[arg(long)]
+        verify: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum DeviceAction {
+    /// Throw a device's index away and build it anew from its segments.
+    RebuildIndex {
+        /// Its number in the ring.
+        device: u32,
+    },
+    /// The collector found suspiciously many unreferenced blobs on a device and asks: let it remove them.
+    ApproveOrphans {
+        /// Its number in the ring.
+        device: u32,
+    },
+}
+
+/// Runs `halo admin`; false when the cluster is in a state that needs a human at once.
+///
+/// # Errors
+/// With a sentence for people.
+pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
+    let client = client(&args)?;
+    let shown = Shown { json: args.json };
+    match args.action {
+        Action::Status => {
+            let status: Status = client.get("/v1/status").await?;
+            shown.show(&status, || tables::status(&status))?;
+            return Ok(status.short_chunks.is_some());
+        }
+        Action::Key(action) => key(&client, action, &shown).await?,
+        Action::Project(ProjectAction::Create { name, id }) => {
+            let made: ProjectLine = client.post("/v1/projects", &NewProject { name, id }).await?;
+            shown.show(&made, || terminal::line(format!("project {} ({})", made.id, made.name)))?;
+        }
+        Action::Project(ProjectAction::List) => {
+            let projects: Projects = client.get("/v1/projects").await?;
+            shown.show(&projects, || tables::projects(&projects))?;
+        }
+        Action::Bucket(BucketAction::List) => {
+            let buckets: Buckets = client.get("/v1/buckets").await?;
+            shown.show(&buckets, || tables::buckets(&buckets))?;
+        }
+        Action::Object(ObjectAction::Where {
+            bucket,
+            key,
+            version,
+            project,
+            verify,
+        }) => {
+            let wanted = Where {
+                bucket,
+                key,
+                version,
+                project,
+                verify,
+            };
+            let place: Place = client.post("/v1/objects/where", &wanted).await?;
+            shown.show(&place, || tables::place(&place))?;
+        }
+        Action::Device(action) => {
+            let path = match action {
+                DeviceAction::RebuildIndex { device } => format!("/v1/devices/{device}/rebuild-index"),
+                DeviceAction::ApproveOrphans { device } => format!("/v1/devices/{device}/approve-orphans"),
+            };
+            let done: DoneLine = client.post(&path, &serde_json::json!({})).await?;
+            shown.show(&done, || terminal::line(&done.done))?;
+        }
+    }
+    Ok(true)
+}
+
+async fn key(client: &AdminClient, action: KeyAction, shown: &Shown) -> anyhow::Result<()> {
+    match action {
+        KeyAction::Create { project, description } => {
+            let wanted = NewKey {
+                project,
+                description,
+                access_key: None,
+                secret_key: None,
+            };
+            let made: IssuedKeyLine = client.post("/v1/keys", &wanted).await?;
+            shown.show(&made, || {
+                terminal::line(format!(
+                    "access key  {}\nsecret key  {}",
+                    made.access_key, made.secret_key
+                ));
+                terminal::note("The secret is not shown again.");
+            })
+        }
+        KeyAction::List => {
+            let keys: Keys = client.get("/v1/keys").await?;
+            shown.show(&keys, || tables::keys(&keys))
+        }
+        KeyAction::Revoke { access_key } => {
+            client
+                .delete(&format!("/v1/keys/{}", encode(&access_key, Slash::Encoded)))
+                .await?;
+            let done = DoneLine {
+                done: format!("{access_key} opens nothing any more"),
+            };
+            shown.show(&done, || terminal::line(&done.done))
+        }
+    }
+}
+
+fn client(args: &AdminArgs) -> anyhow::Result<AdminClient> {
+    if let Some(endpoint) = &args.endpoint {
+        let Some(token_file) = &args.token_file else {
+            bail!("--endpoint needs --token-file")
+        };
+        return Ok(AdminClient::new(vec![endpoint.clone()], Secret::read(token_file)?));
+    }
+    let cluster = Cluster::find(&args.data)?;
+    cluster.admin_client().context("cannot read the admin token")
+}
+
+/// How results are shown.
+struct Shown {
+    json: bool,
+}
+
+impl Shown {
+    fn show<T: Serialize>(&self, value: &T, people: impl FnOnce()) -> anyhow::Result<()> {
+        if self.json {
+            terminal::json(value)?;
+        } else {
+            people();
+        }
+        Ok(())
+    }
+}

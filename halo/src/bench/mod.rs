@@ -85,7 +85,7 @@ pub struct BenchArgs {
     /// Number of requests to measure, instead of a length.
     #[arg(long)]
     count: Option<u64>,
-    /// Load before the measurement that does not count.
+    /// Load before the measurement that does not count; none for delete, whose objects are numbered.
     #[arg(long, default_value = "2s", value_parser = sizes::time)]
     warm_up: Duration,
     /// Objects prepared for get, list, delete and mixed.
@@ -239,7 +239,11 @@ fn load(args: &BenchArgs, targets: Vec<Target>, kind: Kind) -> Load {
         kind,
         concurrency: args.concurrency as usize,
         threads: args.threads as usize,
-        warm_up: args.warm_up,
+        warm_up: if args.operation == Some(Operation::Delete) {
+            Duration::ZERO
+        } else {
+            args.warm_up
+        },
         until: args.count.map_or(Until::Elapsed(args.duration), Until::Requests),
     }
 }

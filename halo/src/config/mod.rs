@@ -42,17 +42,6 @@ pub enum Role {
     Proxy,
 }
 
-impl Role {
-    /// The name used in files and tables.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Storage => "storage",
-            Self::Proxy => "proxy",
-        }
-    }
-}
-
 /// Everything one process is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -280,8 +269,9 @@ fn default_memory_bytes() -> u64 {
     MEMORY_BYTES_DEFAULT
 }
 
+/// Raft's own library reports every vote; what an operator needs of it, the shards say themselves.
 fn default_log_filter() -> String {
-    "info".to_owned()
+    "info,openraft=error".to_owned()
 }
 
 #[cfg(test)]

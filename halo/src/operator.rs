@@ -1,0 +1,76 @@
+//! The cluster's nodes as the admin API asks and tells them: over the wire, from any process.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use metadata::ids::{DeviceId, NodeId};
+use storage_node::client::ClusterClient;
+use storage_node::node::NodeStatus;
+use storage_node::node::admin::{AdminAnswer, AdminCall};
+use storage_node::shard::calls;
+use storage_node::wire::{CallKind, Channel};
+
+use crate::admin_api::Operator;
+
+/// How long a node may take to say something of itself.
+const REPORT_MAX: Duration = Duration::from_secs(3);
+/// How long building an index anew may take: it reads every segment of the device.
+const REBUILD_MAX: Duration = Duration::from_secs(3600);
+
+/// Asks nodes over the wire.
+pub struct WireOperator {
+    client: ClusterClient,
+}
+
+impl WireOperator {
+    /// Asks the nodes that `client` knows.
+    #[must_use]
+    pub fn new(client: ClusterClient) -> Self {
+        Self { client }
+    }
+
+    /// Tells the node that has the device; its answer is a sentence.
+    async fn tell_home(&self, device: DeviceId, call: &AdminCall, longest: Duration) -> Result<String, String> {
+        let Some(node) = self.client.home(device) else {
+            return Err(format!("no ring names device {device}"));
+        };
+        match self.client.admin(node, call, longest).await? {
+            AdminAnswer::Done(sentence) => Ok(sentence),
+            AdminAnswer::Failed(sentence) => Err(sentence),
+            AdminAnswer::WatchersApplied(_) => Err(format!("node {node} gave an answer of another kind")),
+        }
+    }
+
+    async fn report(&self, node: NodeId) -> Result<NodeStatus, String> {
+        let caller = self.client.caller();
+        let asked = caller
+            .call(node, Channel::Metadata, CallKind::NodeStatus, Bytes::new(), REPORT_MAX)
+            .await;
+        calls::decode(&asked.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+    }
+}
+
+#[async_trait]
+impl Operator for WireOperator {
+    async fn reports(&self) -> BTreeMap<NodeId, Result<NodeStatus, String>> {
+        let asked = self
+            .client
+            .book()
+            .nodes()
+            .into_iter()
+            .map(|node| async move { (node, self.report(node).await) });
+        futures::future::join_all(asked).await.into_iter().collect()
+    }
+
+    async fn rebuild_index(&self, device: DeviceId) -> Result<String, String> {
+        self.tell_home(device, &AdminCall::RebuildIndex { device }, REBUILD_MAX)
+            .await
+    }
+
+    async fn approve_orphans(&self, device: DeviceId) -> Result<String, String> {
+        self.tell_home(device, &AdminCall::ApproveOrphans { device }, REPORT_MAX)
+            .await
+    }
+}

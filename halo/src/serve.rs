@@ -1,0 +1,217 @@
+//! `halo server`: one process, put together here and nowhere else.
+//!
+//! ```text
+//! config -> credentials, addresses -> [storage] the node's devices and shards
+//!                                  -> client of all nodes (the own one without a socket)
+//!                                  -> store -> identity -> [proxy] S3 edge
+//!                                                       -> admin API
+//! ```
+//! It ends in the opposite order: no new requests, those in progress, background writes, then the disks.
+//!
+//! Knows: which part is made of which. Must not know: what a part does.
+
+mod parts;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use clock::{Dice, SystemClock, SystemDice, WallClock};
+use identity::Directory;
+use metadata::ids::ClusterId;
+use proxy::http::{Server, ServerOptions, Tls};
+use storage_node::node::StorageNode;
+use store::Store;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin_api::{self, AdminParts, Readiness};
+use crate::config::load::{Loaded, load};
+use crate::config::{Config, Role};
+use crate::logging;
+use crate::operator::WireOperator;
+use crate::readiness::{EdgeReadiness, StorageReadiness};
+use crate::terminal;
+
+/// How long requests in progress may take after the end was asked for; `halo down` waits a little longer.
+pub const DRAIN_MAX: Duration = Duration::from_secs(15);
+
+/// Run one process of a cluster.
+#[derive(Args, Debug)]
+pub struct ServerArgs {
+    /// Its configuration, see docs/configuration.md.
+    #[arg(long)]
+    config: PathBuf,
+    /// Only check the configuration; an unknown key is an error.
+    #[arg(long)]
+    check_config: bool,
+}
+
+/// Runs `halo server` until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the configuration is wrong or a part does not start.
+pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
+    let Loaded { config, unknown } = load(&args.config, std::env::vars())?;
+    if args.check_config {
+        if !unknown.is_empty() {
+            bail!("the configuration has keys that nobody knows: {}", unknown.join(", "));
+        }
+        terminal::line("the configuration is good");
+        return Ok(());
+    }
+    logging::start(&config.log).context("log.filter")?;
+    for key in unknown {
+        tracing::warn!(key, "the configuration has a key that nobody knows; it is ignored");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(config));
+    // Threads that wait for a disk that never answers must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    if let Err(error) = &served {
+        tracing::error!(error = format!("{error:#}"), "this process ends");
+    }
+    served
+}
+
+/// The clock and the dice of the whole process.
+#[derive(Clone)]
+struct Chance {
+    clock: Arc<dyn WallClock>,
+    dice: Arc<dyn Dice>,
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let chance = Chance {
+        clock: Arc::new(SystemClock),
+        dice: Arc::new(SystemDice),
+    };
+    let metrics = parts::start_metrics()?;
+    let cluster: ClusterId = config.cluster.id.parse().context("cluster.id")?;
+    // Bound first: a second start of the same process fails here, before it touches a disk.
+    let listener = admin_api::bind(config.admin.listen).await?;
+    let token = parts::read_secret(&config.admin.token_file)?;
+
+    let storage = start_storage(&config, cluster, &chance).await?;
+    let client = match &storage {
+        Some(node) => node.client().clone(),
+        None => parts::remote_client(&config.cluster, cluster, &chance)?,
+    };
+    let planes = client.planes();
+    let store = parts::store_over(&config, cluster, planes.clone(), &chance);
+    let at_rest = parts::at_rest_key(&config.cluster)?;
+    let directory = Directory::new(store.clone(), chance.clock.clone(), chance.dice.clone(), &at_rest);
+    let directory = Arc::new(directory);
+    let edges = Edges::start(&config, &store, &directory, &chance).await?;
+    let readiness: Arc<dyn Readiness> = match &storage {
+        Some(node) if !config.has(Role::Proxy) => Arc::new(StorageReadiness::new(node.shards().clone())),
+        _ => Arc::new(EdgeReadiness::new(planes.clone())),
+    };
+    let operator = Arc::new(WireOperator::new(client));
+    let Chance { clock, dice } = chance;
+    let desk = AdminParts {
+        cluster,
+        token,
+        planes,
+        store,
+        directory,
+        operator,
+        readiness,
+        metrics,
+        clock,
+        dice,
+    };
+    let admin_ending = CancellationToken::new();
+    let admin = tokio::spawn(admin_api::serve(listener, desk, admin_ending.clone().cancelled_owned()));
+    tracing::info!(roles = ?config.roles, admin = %config.admin.listen, "started");
+
+    wait_for_end(edges.certificate.as_ref()).await?;
+    tracing::info!("ending: requests in progress may take {} s", DRAIN_MAX.as_secs());
+    edges.end().await;
+    admin_ending.cancel();
+    admin.await.context("the admin API")??;
+    if let Some(node) = storage {
+        node.stop().await;
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// The storage node of a process with that role; the configured ring becomes the first one of a new cluster.
+async fn start_storage(config: &Config, cluster: ClusterId, chance: &Chance) -> anyhow::Result<Option<StorageNode>> {
+    let Some(section) = config.storage.as_ref().filter(|_| config.has(Role::Storage)) else {
+        return Ok(None);
+    };
+    let ring = parts::read_ring(&config.cluster)?;
+    let settings = parts::node_config(config, section, cluster)?;
+    let node = StorageNode::start(settings, chance.clock.clone(), chance.dice.clone()).await?;
+    tokio::spawn(parts::install_first_ring(node.client().clone(), ring));
+    Ok(Some(node))
+}
+
+/// The listeners that serve S3; none without that role.
+struct Edges {
+    certificate: Option<Tls>,
+    ending: CancellationToken,
+    servers: JoinSet<()>,
+}
+
+impl Edges {
+    async fn start(
+        config: &Config,
+        store: &Store,
+        directory: &Arc<Directory>,
+        chance: &Chance,
+    ) -> anyhow::Result<Self> {
+        let mut edges = Self {
+            certificate: None,
+            ending: CancellationToken::new(),
+            servers: JoinSet::new(),
+        };
+        let Some(section) = config.proxy.as_ref().filter(|_| config.has(Role::Proxy)) else {
+            return Ok(edges);
+        };
+        edges.certificate = section.tls.as_ref().map(parts::read_certificate).transpose()?;
+        let edge = parts::edge(section, store.clone(), directory.clone(), chance);
+        for address in &section.listen {
+            let options = ServerOptions {
+                drain: DRAIN_MAX,
+                ..ServerOptions::default()
+            };
+            let server = Server::bind_with(*address, edges.certificate.clone(), options).await?;
+            edges
+                .servers
+                .spawn(server.run(edge.clone(), edges.ending.clone().cancelled_owned()));
+        }
+        Ok(edges)
+    }
+
+    /// Takes no new requests and waits, bounded by [`DRAIN_MAX`], for those in progress.
+    async fn end(mut self) {
+        self.ending.cancel();
+        while self.servers.join_next().await.is_some() {}
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; SIGHUP reads the certificate anew.
+async fn wait_for_end(certificate: Option<&Tls>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                let Some(tls) = certificate.cloned() else { continue };
+                match tokio::task::spawn_blocking(move || tls.reload()).await? {
+                    Ok(()) => tracing::info!("the certificate was read anew"),
+                    Err(error) => tracing::error!(%error, "the certificate stays what it was"),
+                }
+            }
+        }
+    }
+}
