@@ -5,6 +5,7 @@
 //! Knows: Raft and the shard's state. Must not know: other shards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use super::balance::Led;
 use super::calls::{ENVELOPES_MAX, ReadFrom, ShardFault};
 use super::feed::SystemFeed;
+use super::freshness::Freshness;
 use super::handover::Handover;
 use super::log::{LogParts, ShardLog};
 use super::machine::ShardMachine;
@@ -50,8 +52,8 @@ pub(crate) struct ShardGroup {
     pub(crate) state: Arc<ShardState>,
     pub(crate) contacts: Arc<Contacts>,
     pub(crate) handover: Handover,
-    /// When a leader's message was last accepted here.
-    pub(crate) heard: Mutex<Option<Instant>>,
+    /// How up to date a leader's messages have shown this replica to be.
+    pub(crate) freshness: Mutex<Freshness>,
     /// Why this replica stopped itself.
     pub(crate) stopped: OnceLock<String>,
     pub(crate) receiving: tokio::sync::Mutex<Option<super::incoming::Transfer>>,
@@ -59,6 +61,8 @@ pub(crate) struct ShardGroup {
     leader_reads: ReadIndex,
     any_reads: ReadIndex,
     proposed: Mutex<Instant>,
+    /// Whether this node's clock differed from most voters' at the last look.
+    clock_off: AtomicBool,
 }
 
 impl ShardGroup {
@@ -108,10 +112,11 @@ impl ShardGroup {
             leader_reads: ReadIndex::start(Arc::new(leader_round)),
             any_reads: ReadIndex::start(Arc::new(any_round)),
             handover: Handover::default(),
-            heard: Mutex::new(None),
+            freshness: Mutex::default(),
             stopped: OnceLock::new(),
             receiving: tokio::sync::Mutex::new(None),
             proposed: Mutex::new(Instant::now()),
+            clock_off: AtomicBool::new(false),
             node,
             raft,
             log,
@@ -215,7 +220,8 @@ impl ShardGroup {
     /// Why this replica cannot decide anything now.
     fn check_leads(&self) -> Result<(), ShardFault> {
         self.check_runs()?;
-        let metrics = self.metrics();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
         if metrics.state != ServerState::Leader {
             return Err(ShardFault::NotLeader {
                 leader: metrics.current_leader.map(NodeId),
@@ -225,7 +231,7 @@ impl ShardGroup {
         if silence.is_some_and(|silence| silence > QUORUM_SILENCE_MAX) {
             return Err(ShardFault::Unavailable("the leader does not reach a majority".into()));
         }
-        if self.clock_is_off(&metrics) {
+        if self.clock_off.load(Ordering::Relaxed) {
             return Err(ShardFault::Unavailable(
                 "the leader's clock differs from its peers'".into(),
             ));
@@ -306,6 +312,7 @@ impl ShardGroup {
         let metrics = self.metrics();
         self.purge_log(&metrics).await;
         let off = self.clock_is_off(&metrics);
+        self.clock_off.store(off, Ordering::Relaxed);
         let config = self.raft.runtime_config();
         config.elect(!off);
         // Without heartbeats the others elect another leader.
@@ -394,8 +401,9 @@ impl ShardGroup {
         if metrics.state == ServerState::Leader {
             return metrics.millis_since_quorum_ack.unwrap_or(u64::MAX);
         }
-        let heard = self.heard.lock().map(|at| at.elapsed());
-        heard.map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+        let applied_next = self.state.next_index();
+        let proven = self.freshness.lock().proven(applied_next).map(|at| at.elapsed());
+        proven.map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// What an operator is shown.

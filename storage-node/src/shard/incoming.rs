@@ -32,13 +32,17 @@ impl ShardGroup {
             self.stop(reason.clone());
             return Err(RaftFault::Stopped(reason));
         }
+        let committed_next = message.request.leader_commit.map_or(0, |committed| committed.index + 1);
         let response = self
             .raft
             .append_entries(message.request)
             .await
             .map_err(|e| stopped(&e))?;
         if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-            *self.heard.lock() = Some(Instant::now());
+            let applied_next = self.state.next_index();
+            self.freshness
+                .lock()
+                .heard(Instant::now(), committed_next, applied_next);
         }
         Ok(response)
     }

@@ -413,3 +413,7 @@ impl RaftLogStorage<ShardTypes> for ShardLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

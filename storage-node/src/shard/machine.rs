@@ -23,8 +23,11 @@ pub(crate) struct ShardMachine {
 }
 
 impl ShardMachine {
+    /// What is applied now, unless nothing is.
     fn snapshot(&self) -> Option<Snapshot<ShardTypes>> {
-        SnapshotNow(Arc::clone(&self.state)).take()
+        let applied = self.state.applied();
+        applied.last?;
+        Some(SnapshotNow(Arc::clone(&self.state)).of(&applied))
     }
 
     /// Takes over a complete generation; what it replaces is removed in the background.
@@ -159,20 +162,17 @@ impl RaftStateMachine<ShardTypes> for ShardMachine {
 pub(crate) struct SnapshotNow(Arc<ShardState>);
 
 impl SnapshotNow {
-    fn take(&self) -> Option<Snapshot<ShardTypes>> {
-        let applied = self.0.applied();
-        applied.last?;
+    fn of(&self, applied: &Applied) -> Snapshot<ShardTypes> {
         let data = SnapshotData(Source::Live(Arc::clone(&self.0)));
-        Some(Snapshot {
-            meta: snapshot::meta(self.0.shard.0, &applied),
+        Snapshot {
+            meta: snapshot::meta(self.0.shard.0, applied),
             snapshot: Box::new(data),
-        })
+        }
     }
 }
 
 impl RaftSnapshotBuilder<ShardTypes> for SnapshotNow {
     async fn build_snapshot(&mut self) -> Result<Snapshot<ShardTypes>, StorageError> {
-        let empty = || StorageIOError::read_snapshot(None, AnyError::error("nothing is applied yet"));
-        Ok(self.take().ok_or_else(empty)?)
+        Ok(self.of(&self.0.applied()))
     }
 }

@@ -45,6 +45,7 @@ pub mod calls;
 mod envelope;
 mod faulty;
 mod feed;
+mod freshness;
 mod group;
 mod handover;
 mod identity;

@@ -97,7 +97,7 @@ impl Default for Packing {
             bytes_max: 1024 * 1024,
             in_flight_max: 2,
             waiting_max: 4096,
-            waiting_bytes_max: 16 * 1024 * 1024,
+            waiting_bytes_max: 8 * 1024 * 1024,
             wait_max: Duration::from_secs(5),
         }
     }

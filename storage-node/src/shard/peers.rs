@@ -25,16 +25,10 @@ const CLOCK_ROUND_TRIP_MAX_MS: u64 = 500;
 pub(crate) struct Peers {
     writer: Writer,
     incarnations: Mutex<BTreeMap<NodeId, u128>>,
+    /// Held while a first incarnation is written, so that what is kept in memory is what is on the disk.
+    learning: tokio::sync::Mutex<()>,
     /// Their clock minus ours, in milliseconds.
     clock_offsets: Mutex<BTreeMap<NodeId, i64>>,
-}
-
-/// What a shown incarnation means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    Known,
-    New,
-    Other,
 }
 
 impl Peers {
@@ -54,6 +48,7 @@ impl Peers {
         Ok(Self {
             writer,
             incarnations: Mutex::new(incarnations),
+            learning: tokio::sync::Mutex::default(),
             clock_offsets: Mutex::default(),
         })
     }
@@ -68,18 +63,22 @@ impl Peers {
     /// # Errors
     /// When the store fails.
     pub(crate) async fn meet(&self, node: NodeId, incarnation: u128) -> Result<bool, StoreFailed> {
-        match self.judge(node, incarnation) {
-            Shown::Known => Ok(true),
-            Shown::Other => Ok(false),
-            Shown::New => {
-                let mut set = WriteSet::new();
-                let value = Bytes::copy_from_slice(&incarnation.to_le_bytes());
-                set.put(Space::State, layout::peer(node), value);
-                self.writer.write(set, Durability::Synced).await?;
-                let kept = *self.incarnations.lock().entry(node).or_insert(incarnation);
-                Ok(kept == incarnation)
-            }
+        if let Some(known) = self.incarnation(node) {
+            return Ok(known == incarnation);
         }
+        let _learning = self.learning.lock().await;
+        if let Some(known) = self.incarnation(node) {
+            return Ok(known == incarnation);
+        }
+        let mut set = WriteSet::new();
+        set.put(
+            Space::State,
+            layout::peer(node),
+            Bytes::copy_from_slice(&incarnation.to_le_bytes()),
+        );
+        self.writer.write(set, Durability::Synced).await?;
+        self.incarnations.lock().insert(node, incarnation);
+        Ok(true)
     }
 
     /// Forgets a node that was taken out of the cluster, so that its id may come back with a new store.
@@ -92,14 +91,6 @@ impl Peers {
         self.writer.write(set, Durability::Synced).await?;
         self.incarnations.lock().remove(&node);
         Ok(())
-    }
-
-    fn judge(&self, node: NodeId, incarnation: u128) -> Shown {
-        match self.incarnation(node) {
-            None => Shown::New,
-            Some(known) if known == incarnation => Shown::Known,
-            Some(_) => Shown::Other,
-        }
     }
 
     /// Takes a peer's clock from an answer to a call that was sent at `sent_ms` and ended at `now_ms`.
@@ -143,3 +134,7 @@ fn clock_offset(theirs_ms: u64, sent_ms: u64, now_ms: u64) -> Option<i64> {
     let ours = sent_ms + round_trip / 2;
     Some(i64::try_from(theirs_ms).ok()? - i64::try_from(ours).ok()?)
 }
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

@@ -112,7 +112,10 @@ impl LogSizes {
     /// would hold, and none from `held` on, where a transfer in progress will continue.
     pub(crate) fn purge_upto(&self, limits: LogLimits, now_ms: u64, applied: u64, held: Option<u64>) -> Option<u64> {
         let age_max_ms = u64::try_from(limits.age_max.as_millis()).unwrap_or(u64::MAX);
-        let ceiling = held.map_or(applied, |held| applied.min(held.saturating_sub(1)));
+        let ceiling = match held {
+            None => applied,
+            Some(held) => applied.min(held.checked_sub(1)?),
+        };
         let mut left = self.bytes;
         let mut upto = None;
         for mark in &self.marks {

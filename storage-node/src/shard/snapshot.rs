@@ -295,3 +295,7 @@ pub(crate) fn meta(shard: u64, applied: &Applied) -> SnapshotMeta<u64, openraft:
         snapshot_id: format!("{shard}-{term}-{index}"),
     }
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

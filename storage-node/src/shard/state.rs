@@ -76,6 +76,11 @@ impl ShardState {
         self.applied_next.subscribe()
     }
 
+    /// The index after the last applied entry, now.
+    pub(crate) fn next_index(&self) -> u64 {
+        *self.applied_next.borrow()
+    }
+
     /// What is applied now.
     pub(crate) fn applied(&self) -> Applied {
         self.applied.lock().clone()
@@ -281,3 +286,7 @@ fn digest(before: [u8; 32], index: u64, changes: &[RowChange]) -> [u8; 32] {
     }
     *hasher.finalize().as_bytes()
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -18,22 +18,22 @@ use storage_node::shard::{ReadFrom, ShardFault, ShardOptions, Shards, StoreFault
 use storage_node::wire::{CallKind, Caller, Channel, Peer, Service, WireError};
 use tempfile::TempDir;
 
-pub const SYSTEM: ShardId = ShardId::SYSTEM;
+pub(crate) const SYSTEM: ShardId = ShardId::SYSTEM;
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Calls travel as function calls, unless they are cut.
 #[derive(Default)]
-pub struct Net {
+pub(crate) struct Net {
     nodes: Mutex<BTreeMap<NodeId, Shards>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
     /// Messages delivered, by kind.
-    pub delivered: Mutex<BTreeMap<CallKind, u64>>,
+    pub(crate) delivered: Mutex<BTreeMap<CallKind, u64>>,
 }
 
 impl Net {
     /// Cuts a node off from all others, both ways.
-    pub fn isolate(&self, node: NodeId) {
+    pub(crate) fn isolate(&self, node: NodeId) {
         let others: Vec<NodeId> = (1..=9).map(NodeId).filter(|other| *other != node).collect();
         let mut cut = self.cut.lock();
         for other in others {
@@ -42,11 +42,11 @@ impl Net {
         }
     }
 
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.cut.lock().clear();
     }
 
-    pub fn delivered(&self, kind: CallKind) -> u64 {
+    pub(crate) fn delivered(&self, kind: CallKind) -> u64 {
         self.delivered.lock().get(&kind).copied().unwrap_or(0)
     }
 }
@@ -98,10 +98,10 @@ impl Caller for NetCaller {
 }
 
 /// Some nodes, their folders and their network.
-pub struct Cluster {
-    pub net: Arc<Net>,
+pub(crate) struct Cluster {
+    pub(crate) net: Arc<Net>,
     dirs: BTreeMap<NodeId, TempDir>,
-    pub faults: BTreeMap<NodeId, Arc<StoreFaults>>,
+    pub(crate) faults: BTreeMap<NodeId, Arc<StoreFaults>>,
     clocks: BTreeMap<NodeId, Arc<dyn WallClock>>,
     adjust: Arc<dyn Fn(&mut ShardOptions) + Send + Sync>,
     members: BTreeSet<NodeId>,
@@ -110,7 +110,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// `count` nodes, started and bootstrapped.
-    pub async fn start(count: u64, adjust: impl Fn(&mut ShardOptions) + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(count: u64, adjust: impl Fn(&mut ShardOptions) + Send + Sync + 'static) -> Self {
         let members: BTreeSet<NodeId> = (1..=count).map(NodeId).collect();
         let mut cluster = Self {
             net: Arc::default(),
@@ -128,14 +128,14 @@ impl Cluster {
         cluster
     }
 
-    pub async fn bootstrap(&self) {
+    pub(crate) async fn bootstrap(&self) {
         for node in self.running() {
             self.node(node).bootstrap(&self.members).await.unwrap();
         }
     }
 
     /// Starts a node, in the folder it had before.
-    pub async fn open(&mut self, node: NodeId) -> Shards {
+    pub(crate) async fn open(&mut self, node: NodeId) -> Shards {
         let dir = self
             .dirs
             .entry(node)
@@ -168,38 +168,38 @@ impl Cluster {
     }
 
     /// Gives a node a clock of its own; before it is opened.
-    pub fn set_clock(&mut self, node: NodeId, clock: ManualClock) {
+    pub(crate) fn set_clock(&mut self, node: NodeId, clock: ManualClock) {
         self.clocks.insert(node, Arc::new(clock));
     }
 
     /// Stops a node; its folder stays.
-    pub async fn stop(&self, node: NodeId) {
+    pub(crate) async fn stop(&self, node: NodeId) {
         let shards = self.net.nodes.lock().remove(&node);
         if let Some(shards) = shards {
             shards.stop().await;
         }
     }
 
-    pub fn dir(&self, node: NodeId) -> std::path::PathBuf {
+    pub(crate) fn dir(&self, node: NodeId) -> std::path::PathBuf {
         self.dirs[&node].path().to_path_buf()
     }
 
-    pub fn node(&self, node: NodeId) -> Shards {
+    pub(crate) fn node(&self, node: NodeId) -> Shards {
         self.net.nodes.lock().get(&node).cloned().expect("the node runs")
     }
 
-    pub fn running(&self) -> Vec<NodeId> {
+    pub(crate) fn running(&self) -> Vec<NodeId> {
         self.net.nodes.lock().keys().copied().collect()
     }
 
-    pub fn request(&self) -> RequestId {
+    pub(crate) fn request(&self) -> RequestId {
         let mut next = self.requests.lock();
         *next += 1;
         RequestId::new(SystemClock.now_ms(), *next)
     }
 
     /// Has a command decided, wherever the leader is, under one request id.
-    pub async fn propose_as(&self, shard: ShardId, request: RequestId, command: Command) -> Reply {
+    pub(crate) async fn propose_as(&self, shard: ShardId, request: RequestId, command: Command) -> Reply {
         let began = Instant::now();
         let mut at = 0;
         loop {
@@ -221,12 +221,12 @@ impl Cluster {
         }
     }
 
-    pub async fn propose(&self, shard: ShardId, command: Command) -> Reply {
+    pub(crate) async fn propose(&self, shard: ShardId, command: Command) -> Reply {
         self.propose_as(shard, self.request(), command).await
     }
 
     /// Writes a record and returns its version.
-    pub async fn put(&self, key: &str, value: &str) -> u64 {
+    pub(crate) async fn put(&self, key: &str, value: &str) -> u64 {
         match self.propose(SYSTEM, put_record(key, value)).await {
             Ok(Done::Record { version }) => version,
             other => panic!("{other:?}"),
@@ -234,7 +234,7 @@ impl Cluster {
     }
 
     /// Reads a record linearizably from any node that answers.
-    pub async fn get(&self, key: &str) -> Option<String> {
+    pub(crate) async fn get(&self, key: &str) -> Option<String> {
         let began = Instant::now();
         loop {
             for node in self.running() {
@@ -248,7 +248,7 @@ impl Cluster {
     }
 
     /// The node that leads a shard, as all running nodes agree.
-    pub async fn leader(&self, shard: ShardId) -> NodeId {
+    pub(crate) async fn leader(&self, shard: ShardId) -> NodeId {
         self.until("all agree on a running leader", || {
             let running = self.running();
             let leaders: BTreeSet<_> = running.iter().map(|node| self.node(*node).leader(shard)).collect();
@@ -259,7 +259,7 @@ impl Cluster {
     }
 
     /// The node that leads the system shard, by the word of nodes that take part.
-    pub async fn leader_among_healthy(&self) -> NodeId {
+    pub(crate) async fn leader_among_healthy(&self) -> NodeId {
         self.until("a healthy node leads", || {
             let healthy = self.running().into_iter().map(|node| self.node(node));
             let healthy = healthy.filter(|node| node.status().quarantine.is_none());
@@ -270,19 +270,19 @@ impl Cluster {
     }
 
     /// Gives a stopped node a copy of its folder as it is now: what a killed process leaves.
-    pub fn crash_image(&mut self, node: NodeId) {
+    pub(crate) fn crash_image(&mut self, node: NodeId) {
         let image = tempfile::tempdir().unwrap();
         copy_folder(&self.dir(node), image.path());
         self.dirs.insert(node, image);
     }
 
     /// Changes the options of nodes opened from now on.
-    pub fn adjust(&mut self, adjust: impl Fn(&mut ShardOptions) + Send + Sync + 'static) {
+    pub(crate) fn adjust(&mut self, adjust: impl Fn(&mut ShardOptions) + Send + Sync + 'static) {
         self.adjust = Arc::new(adjust);
     }
 
     /// Waits until `look` finds something.
-    pub async fn until_async<T, F: Future<Output = Option<T>>>(&self, what: &str, mut look: impl FnMut() -> F) -> T {
+    pub(crate) async fn until_async<T, F: Future<Output = Option<T>>>(&self, what: &str, mut look: impl FnMut() -> F) -> T {
         let began = Instant::now();
         loop {
             if let Some(found) = look().await {
@@ -294,7 +294,7 @@ impl Cluster {
     }
 
     /// Waits until `look` finds something.
-    pub async fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let began = Instant::now();
         loop {
             if let Some(found) = look() {
@@ -305,14 +305,14 @@ impl Cluster {
         }
     }
 
-    pub async fn applied(&self, node: NodeId, shard: ShardId, index: u64) {
+    pub(crate) async fn applied(&self, node: NodeId, shard: ShardId, index: u64) {
         self.until("the entry is applied", || {
             (self.applied_index(node, shard) >= Some(index)).then_some(())
         })
         .await;
     }
 
-    pub fn applied_index(&self, node: NodeId, shard: ShardId) -> Option<u64> {
+    pub(crate) fn applied_index(&self, node: NodeId, shard: ShardId) -> Option<u64> {
         let status = self.node(node).status();
         status.shards.iter().find(|line| line.shard == shard)?.applied_index
     }
@@ -340,11 +340,11 @@ fn uuid_bytes() -> [u8; 8] {
         .to_le_bytes()
 }
 
-pub fn put_record(key: &str, value: &str) -> Command {
+pub(crate) fn put_record(key: &str, value: &str) -> Command {
     put_record_if(key, value, RecordCondition::Any)
 }
 
-pub fn put_record_if(key: &str, value: &str, expect: RecordCondition) -> Command {
+pub(crate) fn put_record_if(key: &str, value: &str, expect: RecordCondition) -> Command {
     let value = Bytes::copy_from_slice(value.as_bytes());
     Command::PutRecord {
         table: "t".into(),
@@ -354,7 +354,7 @@ pub fn put_record_if(key: &str, value: &str, expect: RecordCondition) -> Command
     }
 }
 
-pub async fn get_from(shards: &Shards, key: &str, from: ReadFrom) -> Result<Option<String>, ShardFault> {
+pub(crate) async fn get_from(shards: &Shards, key: &str, from: ReadFrom) -> Result<Option<String>, ShardFault> {
     let query = Query::GetRecord {
         table: "t".into(),
         key: key.into(),
