@@ -1,5 +1,7 @@
 //! The device from outside: one contract for all implementations, and the real one on real files with RocksDB.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -184,7 +184,7 @@ pub(super) enum Step {
 impl Step {
     /// A group of puts and removes over `keys` keys, or a reclaim.
     pub(super) fn random(dice: &dyn Dice, keys: u64) -> Self {
-        if dice.u64() % 6 == 0 {
+        if dice.u64().is_multiple_of(6) {
             return Self::Reclaim;
         }
         let count = 1 + dice.u64() % 5;
