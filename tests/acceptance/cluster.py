@@ -69,8 +69,10 @@ class Cluster:
     def environment(self):
         """The usual AWS variables of the cluster's first key."""
         s3 = self.s3
+        # Settings of the caller's own AWS account must not leak into the clients (a CA bundle stops rclone).
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {
-            **os.environ,
+            **inherited,
             "AWS_ACCESS_KEY_ID": s3["access_key"],
             "AWS_SECRET_ACCESS_KEY": s3["secret_key"],
             "AWS_DEFAULT_REGION": s3["region"],

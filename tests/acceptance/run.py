@@ -40,6 +40,10 @@ class World:
         self.keep_logs = Path(options.logs) if options.logs else None
         self.skipped = []
 
+    def say(self, line):
+        """Progress, for whoever watches."""
+        print(f"    {line}", file=sys.stderr, flush=True)
+
     def has(self, program):
         return shutil.which(program) is not None
 

@@ -37,5 +37,6 @@ def run(world):
                 client.check()
                 tree.assert_same(want, client.restore(source, target), f"restored by {kind.name}")
                 figures[kind.name] = f"{time.monotonic() - begun:.1f} s"
+                world.say(f"{kind.name}: {figures[kind.name]}")
         figures["peak memory"] = cluster.peaks()
     return figures
