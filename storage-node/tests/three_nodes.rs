@@ -37,6 +37,7 @@ async fn heal_1_a_node_that_was_away_gets_its_copies_and_the_queue_drains() {
         status.short_chunks() == Some(0) && status.nodes.iter().all(|(_, node)| node.is_ok())
     })
     .await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,6 +68,7 @@ async fn con_1_a_repeat_under_the_same_request_id_changes_nothing_and_two_nodes_
     cluster.restart(0).await;
     let found = cluster.client.query(shard, query, DEADLINE).await.unwrap().unwrap();
     assert!(matches!(found, Found::Object(_)));
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,6 +111,7 @@ async fn dur_3_deleted_blobs_stay_for_the_delay_and_orphans_for_the_grace() {
         DEADLINE,
     );
     assert_eq!(late.await.unwrap(), Ok(Done::Condemned(vec![orphan.stream.write])));
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,6 +134,7 @@ async fn heal_1_copies_that_nobody_noted_as_missing_are_found_and_made_again() {
     })
     .await;
     until("the queue is empty", async || cluster.summary().await.short_chunks == 0).await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,6 +180,7 @@ async fn a_bucket_whose_deletion_was_cut_off_is_finished_or_given_back() {
             .is_some_and(|bucket| bucket.state == metadata::model::BucketState::Active)
     })
     .await;
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,6 +238,7 @@ async fn sec_1_a_right_taken_away_is_gone_from_every_copy_when_settling_returns(
         })
         .await;
     }
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,4 +252,5 @@ async fn an_index_is_rebuilt_while_the_node_runs_and_the_others_serve() {
     assert!(!cluster.node(0).client().local(Cluster::device(1)));
     assert!(cluster.data_dir(1).join("d0").is_dir());
     assert!(cluster.node(1).rebuild_index(Cluster::device(2)).await.is_err());
+    cluster.end().await;
 }

@@ -1,8 +1,10 @@
 //! The asking side: one method per request, faults by their codes.
 
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use clock::Dice;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -15,7 +17,7 @@ use super::codec::{
 };
 use super::fault::Fault;
 use super::pool::{Pool, PoolError};
-use super::{FAULT_HEADER, HEAD_HEADER, WHY_HEADER, bearer};
+use super::{FAULT_HEADER, HEAD_HEADER, WHY_HEADER};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest, REMOVE_BATCH};
 use crate::wire::{AddressBook, Credentials};
 
@@ -36,19 +38,14 @@ pub enum BlobClientError {
 /// Asks the devices of other nodes. The caller sets deadlines by dropping futures: every request may be repeated.
 pub struct BlobClient {
     pool: Pool,
-    bearer: header::HeaderValue,
 }
 
 impl BlobClient {
     /// A client that proves itself with `me` and finds nodes in `book`.
     #[must_use]
-    pub fn new(me: Credentials, book: AddressBook) -> Self {
-        let mut bearer = header::HeaderValue::from_str(&bearer(&me.secret)).expect("hex digits are a header value");
-        bearer.set_sensitive(true);
-        Self {
-            pool: Pool::new(me, book),
-            bearer,
-        }
+    pub fn new(me: Credentials, book: AddressBook, dice: Arc<dyn Dice>) -> Self {
+        let pool = Pool::new(me, book, dice);
+        Self { pool }
     }
 
     /// Stores a blob; `Ok` after it is synced (DUR-1).
@@ -64,7 +61,7 @@ impl BlobClient {
         .encode();
         let path = blob_path(device, &blob.key);
         let body = || PieceBody::new(std::iter::once(head.clone()).chain(blob.payload.iter().cloned()));
-        self.ask(node, 0, &|| self.request(Method::PUT, &path, body())).await?;
+        self.ask(node, 0, &|| request(Method::PUT, &path, body())).await?;
         Ok(())
     }
 
@@ -83,7 +80,7 @@ impl BlobClient {
         let range = format!("bytes={}-{}", range.start, range.end.max(range.start + 1) - 1);
         let (_, mut body) = self
             .ask(node, BODY_BYTES_MAX, &|| {
-                let mut request = self.request(Method::GET, &path, PieceBody::default());
+                let mut request = request(Method::GET, &path, PieceBody::default());
                 let range = header::HeaderValue::from_str(&range).expect("digits are a header value");
                 request.headers_mut().insert(header::RANGE, range);
                 request
@@ -122,7 +119,7 @@ impl BlobClient {
     ) -> Result<Option<BlobHeader>, BlobClientError> {
         let path = blob_path(device, &key);
         let asked = self
-            .ask(node, 0, &|| self.request(Method::HEAD, &path, PieceBody::default()))
+            .ask(node, 0, &|| request(Method::HEAD, &path, PieceBody::default()))
             .await;
         let head = match asked {
             Ok((head, _)) => head,
@@ -162,7 +159,7 @@ impl BlobClient {
         for keys in keys.chunks(REMOVE_BATCH) {
             let body = encode(&RemoveCall { keys: keys.to_vec() });
             self.ask(node, 0, &|| {
-                self.request(Method::POST, &path, PieceBody::new([body.clone()]))
+                request(Method::POST, &path, PieceBody::new([body.clone()]))
             })
             .await?;
         }
@@ -202,17 +199,9 @@ impl BlobClient {
         call: &C,
     ) -> Result<A, BlobClientError> {
         let (path, body) = (format!("/v1/devices/{device}/{what}"), encode(call));
-        let request = || self.request(Method::POST, &path, PieceBody::new([body.clone()]));
+        let request = || request(Method::POST, &path, PieceBody::new([body.clone()]));
         let (_, answer) = self.ask(node, POST_BYTES_MAX, &request).await?;
         decode(&answer).ok_or_else(senseless)
-    }
-
-    fn request(&self, method: Method, path: &str, body: PieceBody) -> Request<PieceBody> {
-        let request = Request::builder().method(method).uri(path);
-        let request = request
-            .header(header::HOST, "blobs")
-            .header(header::AUTHORIZATION, self.bearer.clone());
-        request.body(body).expect("method, path and headers are well-formed")
     }
 
     /// One request and the whole body of its answer, at most `at_most` bytes, in one buffer.
@@ -235,6 +224,14 @@ impl BlobClient {
             None => Ok((head, body)),
         }
     }
+}
+
+fn request(method: Method, path: &str, body: PieceBody) -> Request<PieceBody> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "blobs");
+    request.body(body).expect("method, path and headers are well-formed")
 }
 
 fn senseless() -> BlobClientError {

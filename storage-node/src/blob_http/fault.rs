@@ -32,8 +32,6 @@ pub enum Fault {
     NoSuchDevice = 11,
     /// Too much is going on; come back, or go to another device.
     Busy = 12,
-    /// The bearer is wrong.
-    Unauthorized = 13,
     /// The request is not understood.
     BadRequest = 14,
     /// The body is longer than a blob can be.
@@ -43,7 +41,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 15] = [
         Self::Absent,
         Self::Corrupt,
         Self::Conflict,
@@ -56,7 +54,6 @@ impl Fault {
         Self::Io,
         Self::NoSuchDevice,
         Self::Busy,
-        Self::Unauthorized,
         Self::BadRequest,
         Self::TooLarge,
         Self::Slow,
@@ -78,7 +75,6 @@ impl Fault {
             Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Full | Self::ReadOnly => StatusCode::INSUFFICIENT_STORAGE,
             Self::Out | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
         }

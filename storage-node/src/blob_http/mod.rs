@@ -10,14 +10,18 @@
 //! POST /v1/devices/{id}/digest          DigestCall -> 200  Digest
 //! ```
 //! `{key}` is `{placement, 16 hex}.{write, 32 hex}.{chunk, decimal}`. Heads and bodies of POST carry a version of their
-//! own (see [`codec`]). Every request carries a bearer derived from the cluster's secret; off loopback the connection is
-//! TLS both ways (SEC-1). A fault is a code in `x-halo-fault`, never guessed from text.
+//! own (see [`codec`]). A fault is a code in `x-halo-fault`, never guessed from text.
+//!
+//! Before the first request both sides prove themselves with the handshake of [`crate::wire`] on channel `Blobs`, inside
+//! TLS both ways off loopback (SEC-1). A token in each request would be shown to whoever happens to listen on a dead
+//! node's port; a handshake shows nothing, and costs nothing on a connection that is kept.
 //!
 //! Knows: one node's devices. Must not know: rings, shards, quorums.
 
 mod body;
 mod client;
 mod codec;
+mod desk;
 mod fault;
 mod pool;
 mod server;
@@ -29,17 +33,9 @@ pub use codec::{DigestCall, ListAnswer, ListCall};
 pub use fault::Fault;
 pub use server::{Admission, BlobServer, BoundBlobs};
 
-use crate::wire::Secret;
-
 /// The header that carries a fault's code.
 const FAULT_HEADER: &str = "x-halo-fault";
 /// The header that carries a fault's sentence, for people.
 const WHY_HEADER: &str = "x-halo-why";
 /// The header that carries a blob's head in the answer to HEAD.
 const HEAD_HEADER: &str = "x-halo-head";
-
-/// What every request proves itself with: derived from the cluster's secret, so that the secret itself never travels.
-/// On loopback it is visible to nobody but this machine; elsewhere TLS hides it.
-fn bearer(secret: &Secret) -> String {
-    format!("Bearer {}", hex::encode(secret.derive("halo blob-http 1")))
-}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clock::Dice;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::PieceBody;
-use crate::wire::{AddressBook, Credentials, Role, connect};
+use crate::wire::{AddressBook, Channel, Credentials, Greeting, NodeAddress, connect_and_greet};
 
 /// Connections to one node, idle ones included; one more request waits.
 const CONNECTIONS_MAX: usize = 64;
@@ -37,31 +38,31 @@ pub(super) enum PoolError {
 pub(super) struct Pool {
     me: Credentials,
     book: AddressBook,
+    dice: Arc<dyn Dice>,
+    process: u64,
     nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
 }
 
 struct Node {
     places: Arc<Semaphore>,
-    idle: Mutex<Vec<Idle>>,
-}
-
-struct Idle {
-    address: String,
-    sender: SendRequest<PieceBody>,
+    idle: Mutex<Vec<SendRequest<PieceBody>>>,
 }
 
 /// A connection in use. Given back by [`Lease::done`]; dropped otherwise, because a half-read answer spoils it.
 pub(super) struct Lease {
     node: Arc<Node>,
-    connection: Idle,
+    sender: SendRequest<PieceBody>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Pool {
-    pub(super) fn new(me: Credentials, book: AddressBook) -> Self {
+    pub(super) fn new(me: Credentials, book: AddressBook, dice: Arc<dyn Dice>) -> Self {
+        let process = dice.u64();
         Self {
             me,
             book,
+            dice,
+            process,
             nodes: Mutex::default(),
         }
     }
@@ -83,29 +84,24 @@ impl Pool {
         id: NodeId,
         request: &(dyn Fn() -> Request<PieceBody> + Sync),
     ) -> Result<(Response<Incoming>, Lease), PoolError> {
-        let address = self.book.get(id).map(|address| address.blobs);
-        let address = address.ok_or_else(|| PoolError::Refused(format!("the address of node {id} is not known")))?;
         let node = self.node(id);
         let place = Arc::clone(&node.places).acquire_owned().await;
         let place = place.map_err(|_| PoolError::Refused("the pool is closed".to_owned()))?;
-        let mut kept = node.take_idle(&address);
+        let mut kept = node.take_idle();
         loop {
             let reused = kept.is_some();
             let mut sender = match kept.take() {
                 Some(sender) => sender,
-                None => self.open(id, &address).await.map_err(PoolError::Refused)?,
+                None => self.open(id).await.map_err(PoolError::Refused)?,
             };
             match sender.send_request(request()).await {
                 Ok(response) => {
-                    let connection = Idle { address, sender };
-                    return Ok((
-                        response,
-                        Lease {
-                            node,
-                            connection,
-                            _place: place,
-                        },
-                    ));
+                    let lease = Lease {
+                        node,
+                        sender,
+                        _place: place,
+                    };
+                    return Ok((response, lease));
                 }
                 Err(_) if reused => {}
                 Err(e) => return Err(PoolError::Broken(e.to_string())),
@@ -113,14 +109,30 @@ impl Pool {
         }
     }
 
-    async fn open(&self, id: NodeId, address: &str) -> Result<SendRequest<PieceBody>, String> {
-        let socket = connect(&self.me, Role::Storage(id), address)
-            .await
-            .map_err(|e| format!("{address}: {e}"))?;
+    /// Tries every address of the node; the last failure is told.
+    async fn open(&self, id: NodeId) -> Result<SendRequest<PieceBody>, String> {
+        let mut why = format!("the address of node {id} is not known");
+        for NodeAddress { blobs, .. } in self.book.get(id) {
+            match self.open_at(id, &blobs).await {
+                Ok(sender) => return Ok(sender),
+                Err(error) => why = format!("{blobs}: {error}"),
+            }
+        }
+        Err(why)
+    }
+
+    async fn open_at(&self, id: NodeId, address: &str) -> Result<SendRequest<PieceBody>, String> {
+        let greeting = Greeting {
+            me: &self.me,
+            process: self.process,
+            wanted: id,
+            channel: Channel::Blobs,
+        };
+        let socket = connect_and_greet(&greeting, &*self.dice, address).await?;
         let mut builder = Builder::new();
         builder.max_buf_size(READ_BUFFER_BYTES);
         let io = TokioIo::new(socket.stalling(STALL_MAX));
-        let (sender, connection) = builder.handshake(io).await.map_err(|e| format!("{address}: {e}"))?;
+        let (sender, connection) = builder.handshake(io).await.map_err(|e| e.to_string())?;
         tokio::spawn(async move {
             if let Err(e) = connection.await {
                 tracing::debug!(error = %e, "a blob connection ended early");
@@ -131,15 +143,10 @@ impl Pool {
 }
 
 impl Node {
-    /// The connection used last that is still open and leads to `address`; others are dropped.
-    fn take_idle(&self, address: &str) -> Option<SendRequest<PieceBody>> {
+    /// The connection used last that is still open; closed ones are dropped.
+    fn take_idle(&self) -> Option<SendRequest<PieceBody>> {
         let mut idle = self.idle.lock();
-        while let Some(kept) = idle.pop() {
-            if kept.address == address && kept.sender.is_ready() {
-                return Some(kept.sender);
-            }
-        }
-        None
+        std::iter::from_fn(|| idle.pop()).find(SendRequest::is_ready)
     }
 }
 
@@ -147,8 +154,8 @@ impl Lease {
     /// The answer was read to its end: the connection serves again.
     pub(super) fn done(self) {
         let mut idle = self.node.idle.lock();
-        if idle.len() < IDLE_MAX && !self.connection.sender.is_closed() {
-            idle.push(self.connection);
+        if idle.len() < IDLE_MAX && !self.sender.is_closed() {
+            idle.push(self.sender);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clock::SystemDice;
 use metadata::ids::{BlobId, BucketId, ClusterId, DeviceId, NodeId, ShardId, WriteId};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ use crate::device::{
     BLOB_BYTES_MAX, Blob, BlobHeader, BlobKey, BlobStore, FRAME_BYTES, MemoryDevice, Pieces, frame_crcs,
 };
 use crate::node::DeviceSet;
-use crate::wire::{AddressBook, Credentials, NodeAddress, Role};
+use crate::wire::{AddressBook, Channel, Credentials, Greeting, NodeAddress, Role, Secret, Socket, connect_and_greet};
 
 const NODE: NodeId = NodeId(1);
 const DEVICE: DeviceId = DeviceId(4);
@@ -41,17 +42,39 @@ fn client(secret: &[u8], server: &BlobServer) -> BlobClient {
         wire: String::new(),
         blobs: server.address().to_string(),
     };
-    BlobClient::new(credentials(secret), AddressBook::new([(NODE, address)]))
+    BlobClient::new(
+        credentials(secret),
+        AddressBook::new([(NODE, address)]),
+        Arc::new(SystemDice),
+    )
 }
 
 const SECRET: &[u8] = b"a secret of at least sixteen bytes";
 
+async fn bind(address: std::net::SocketAddr) -> BoundBlobs {
+    BoundBlobs::bind(credentials(SECRET), NODE, address, Arc::new(SystemDice))
+        .await
+        .unwrap()
+}
+
+/// A proven connection on which a test speaks HTTP by hand.
+async fn raw(server: &BlobServer) -> Socket {
+    let me = credentials(SECRET);
+    let greeting = Greeting {
+        me: &me,
+        process: 1,
+        wanted: NODE,
+        channel: Channel::Blobs,
+    };
+    connect_and_greet(&greeting, &SystemDice, &server.address().to_string())
+        .await
+        .unwrap()
+}
+
 async fn pair() -> Pair {
     let device = Arc::new(MemoryDevice::new(CLUSTER, 1 << 30));
     let devices = DeviceSet::new([(DEVICE, Arc::clone(&device) as Arc<dyn BlobStore>)]);
-    let bound = BoundBlobs::bind(credentials(SECRET), "127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
+    let bound = bind("127.0.0.1:0".parse().unwrap()).await;
     let server = bound.serve(devices, Admission::default());
     let client = client(SECRET, &server);
     Pair { device, server, client }
@@ -172,13 +195,30 @@ async fn faults_travel_as_codes() {
 }
 
 #[tokio::test]
-async fn sec_1_a_wrong_bearer_does_nothing() {
+async fn sec_1_a_wrong_secret_plain_http_and_another_channel_do_nothing() {
     let Pair { server, device, .. } = pair().await;
     let stranger = client(b"another secret of enough bytes", &server);
-    assert_eq!(
-        fault(stranger.put(NODE, DEVICE, &blob(0, 10)).await),
-        Fault::Unauthorized
-    );
+    let refused = stranger.put(NODE, DEVICE, &blob(0, 10)).await;
+    assert!(matches!(refused, Err(BlobClientError::Refused(_))), "{refused:?}");
+    let me = credentials(SECRET);
+    let greeting = Greeting {
+        me: &me,
+        process: 1,
+        wanted: NODE,
+        channel: Channel::Metadata,
+    };
+    let wrong = connect_and_greet(&greeting, &SystemDice, &server.address().to_string()).await;
+    for mut connection in [
+        wrong.unwrap(),
+        Socket::new(TcpStream::connect(server.address()).await.unwrap()),
+    ] {
+        let _ = connection
+            .write_all(b"GET /v1/devices/4/list HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await;
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer).await;
+        assert!(answer.is_empty(), "{answer:?}");
+    }
     assert_eq!(device.usage().blobs, 0);
 }
 
@@ -186,13 +226,12 @@ async fn sec_1_a_wrong_bearer_does_nothing() {
 async fn bodies_without_length_or_with_too_much_are_refused_unread() {
     let Pair { server, device, .. } = pair().await;
     let path = format!("/v1/devices/{DEVICE}/blobs/{}", key_text(&blob(0, 1).key));
-    let bearer = bearer(&Secret::new(SECRET).unwrap());
     for (length, status) in [
         ("content-length: 99999999", "413"),
         ("transfer-encoding: chunked", "400"),
     ] {
-        let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\n{length}\r\n\r\n");
-        let mut tcp = TcpStream::connect(server.address()).await.unwrap();
+        let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n");
+        let mut tcp = raw(&server).await;
         tcp.write_all(head.as_bytes()).await.unwrap();
         let mut answer = [0; 12];
         tcp.read_exact(&mut answer).await.unwrap();
@@ -205,9 +244,7 @@ async fn bodies_without_length_or_with_too_much_are_refused_unread() {
 async fn a_slow_sender_is_cut_and_a_full_pool_is_busy() {
     let device = Arc::new(MemoryDevice::new(CLUSTER, 1 << 30));
     let devices = DeviceSet::new([(DEVICE, Arc::clone(&device) as Arc<dyn BlobStore>)]);
-    let bound = BoundBlobs::bind(credentials(SECRET), "127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
+    let bound = bind("127.0.0.1:0".parse().unwrap()).await;
     // The pool holds exactly one blob of the largest size.
     let server = bound.serve(
         devices,
@@ -217,11 +254,9 @@ async fn a_slow_sender_is_cut_and_a_full_pool_is_busy() {
         },
     );
     let path = format!("/v1/devices/{DEVICE}/blobs/{}", key_text(&blob(0, 1).key));
-    let bearer = bearer(&Secret::new(SECRET).unwrap());
     let length = super::codec::BODY_BYTES_MAX;
-    let head =
-        format!("PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\ncontent-length: {length}\r\n\r\nab");
-    let mut slow = TcpStream::connect(server.address()).await.unwrap();
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\nab");
+    let mut slow = raw(&server).await;
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     slow.read_exact(&mut answer).await.unwrap();
@@ -240,7 +275,7 @@ async fn a_closed_server_is_refused_and_a_kept_connection_is_replaced() {
     let refused = client.put(NODE, DEVICE, &blob(1, 10)).await;
     assert!(matches!(refused, Err(BlobClientError::Refused(_))), "{refused:?}");
     let devices = DeviceSet::new([(DEVICE, device as Arc<dyn BlobStore>)]);
-    let bound = BoundBlobs::bind(credentials(SECRET), address).await.unwrap();
+    let bound = bind(address).await;
     let _server = bound.serve(devices, Admission::default());
     client.put(NODE, DEVICE, &blob(1, 10)).await.unwrap();
 }

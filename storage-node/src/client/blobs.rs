@@ -247,8 +247,6 @@ fn of_fault(device: DeviceId, fault: Fault, why: String) -> BlobError {
         | Fault::Busy
         | Fault::TooLarge
         | Fault::Slow => BlobError::Refused(device, why),
-        Fault::Out | Fault::Io | Fault::NoSuchDevice | Fault::Unauthorized | Fault::BadRequest => {
-            BlobError::Unreachable(device, why)
-        }
+        Fault::Out | Fault::Io | Fault::NoSuchDevice | Fault::BadRequest => BlobError::Unreachable(device, why),
     }
 }

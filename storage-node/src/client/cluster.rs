@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clock::{Dice, WallClock};
-use metadata::command::{Command, RecordCondition};
+use metadata::command::Command;
 use metadata::ids::{DeviceId, NodeId, RequestId, ShardId};
 use metadata::model::PolicyId;
 use metadata::query::{Answer, Found, Query};
-use metadata::reply::{Done, Refusal, Reply};
+use metadata::reply::Reply;
 use ring::Ring;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -26,10 +26,8 @@ use super::system_copy::{STALENESS_MAX, SystemCopy, Watcher};
 use super::{BlobError, DataPlane, MetadataPlane, PlaneError, Planes};
 use crate::blob_http::{BlobClient, ListCall};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest};
-use crate::node::admin::{AdminAnswer, AdminCall};
-use crate::node::{ClusterStatus, NodeStatus};
-use crate::shard::calls::{QueryCall, ReadFrom, ReadIndexCall, decode, encode};
-use crate::wire::{AddressBook, CallKind, Channel, Credentials, SharedCaller};
+use crate::shard::calls::{QueryCall, ReadFrom, encode};
+use crate::wire::{AddressBook, CallKind, Credentials, SharedCaller};
 
 /// The most rings and nodes read from the system shard.
 const RECORDS_MAX: usize = 10_000;
@@ -97,11 +95,18 @@ impl ClusterClient {
             local: local.as_ref().map(|local| local.node),
         };
         let derive = derive(Arc::clone(&copy), Arc::clone(&rings), book.clone());
+        let health = Health {
+            caller: Arc::clone(&caller),
+            book: book.clone(),
+            hints: Arc::clone(&hints),
+            local: local.as_ref().map(|local| local.node),
+        };
         let tasks = vec![
             tokio::spawn(watcher.run()).abort_handle(),
             tokio::spawn(derive).abort_handle(),
+            tokio::spawn(health.run()).abort_handle(),
         ];
-        let remote_blobs = BlobClient::new(credentials, book.clone());
+        let remote_blobs = BlobClient::new(credentials, book.clone(), Arc::clone(&dice));
         let blobs = Blobs::new(local, remote_blobs, Arc::clone(&rings), hints);
         let proposals = Proposals::new(Arc::clone(&shards));
         Self(Arc::new(Inner {
@@ -140,6 +145,10 @@ impl ClusterClient {
         &self.0.caller
     }
 
+    pub(super) fn shard_caller(&self) -> &ShardCaller {
+        &self.0.shards
+    }
+
     /// A fresh request id.
     #[must_use]
     pub fn request_id(&self) -> RequestId {
@@ -150,65 +159,6 @@ impl ClusterClient {
     #[must_use]
     pub fn home(&self, device: DeviceId) -> Option<NodeId> {
         self.0.rings.home(device)
-    }
-
-    /// Makes `ring` the live one of `policy`, in the system shard's records. A ring that is not newer than the recorded
-    /// one is refused; the same one again is fine.
-    ///
-    /// # Errors
-    /// When the system shard does not answer, or holds another ring of this version or a newer one.
-    pub async fn install_ring(&self, policy: PolicyId, ring: &Ring, deadline: Duration) -> Result<(), RecordError> {
-        let key = policy.0.to_string();
-        let query = Query::GetRecord {
-            table: RINGS_TABLE.to_owned(),
-            key: key.clone(),
-        };
-        let value: bytes::Bytes = ring.to_bytes().into();
-        let expect = match self.query(ShardId::SYSTEM, query, deadline).await? {
-            Ok(Found::Record(None)) => RecordCondition::Absent,
-            Ok(Found::Record(Some(record))) if record.value == value => return Ok(()),
-            Ok(Found::Record(Some(record))) => match Ring::from_bytes(&record.value) {
-                Ok(live) if live.version() >= ring.version() => {
-                    return Err(RecordError::NotNewer {
-                        live: live.version(),
-                        given: ring.version(),
-                    });
-                }
-                _ => RecordCondition::Version(record.version),
-            },
-            Ok(_) => return Err(RecordError::Odd),
-            Err(refusal) => return Err(RecordError::Refused(refusal)),
-        };
-        self.put_record(RINGS_TABLE, &key, expect, value, deadline).await?;
-        Ok(())
-    }
-
-    /// Writes a record of the system shard; its version afterwards.
-    ///
-    /// # Errors
-    /// When the system shard does not answer or refuses.
-    pub async fn put_record(
-        &self,
-        table: &str,
-        key: &str,
-        expect: RecordCondition,
-        value: bytes::Bytes,
-        deadline: Duration,
-    ) -> Result<u64, RecordError> {
-        let command = Command::PutRecord {
-            table: table.to_owned(),
-            key: key.to_owned(),
-            expect,
-            value,
-        };
-        match self
-            .propose(ShardId::SYSTEM, self.request_id(), command, deadline)
-            .await?
-        {
-            Ok(Done::Record { version }) => Ok(version),
-            Ok(_) => Err(RecordError::Odd),
-            Err(refusal) => Err(RecordError::Refused(refusal)),
-        }
     }
 
     /// What the device holds of each of `keys`, in their order.
@@ -255,96 +205,6 @@ impl ClusterClient {
     pub fn node_seems_up(&self, node: NodeId) -> bool {
         self.0.blobs.node_seems_up(node)
     }
-
-    /// Asks one node for administration.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn admin(&self, node: NodeId, call: &AdminCall, deadline: Duration) -> Result<AdminAnswer, String> {
-        let answered = self
-            .0
-            .caller
-            .call(node, Channel::Metadata, CallKind::Admin, encode(call), deadline)
-            .await;
-        let body = answered.map_err(|e| e.to_string())?;
-        decode::<AdminAnswer>(&body).map_err(|e| e.to_string())
-    }
-
-    /// What one node says about itself.
-    ///
-    /// # Errors
-    /// When the node does not answer.
-    pub async fn node_status(&self, node: NodeId, deadline: Duration) -> Result<NodeStatus, String> {
-        let body = bytes::Bytes::new();
-        let answered = self
-            .0
-            .caller
-            .call(node, Channel::Metadata, CallKind::NodeStatus, body, deadline)
-            .await;
-        decode(&answered.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
-    }
-
-    /// Asks every known node and every shard at once (HEAL-1).
-    pub async fn cluster_status(&self, deadline: Duration) -> ClusterStatus {
-        let nodes = self.0.book.nodes();
-        let nodes = nodes
-            .into_iter()
-            .map(|node| async move { (node, self.node_status(node, deadline).await) });
-        let shards = (0..=self.0.key_shards).map(ShardId).map(|shard| async move {
-            let summary = match self.query(shard, Query::Summary, deadline).await {
-                Ok(Ok(Found::Summary(summary))) => Ok(summary),
-                Ok(other) => Err(format!("an answer of another kind: {other:?}")),
-                Err(e) => Err(e.to_string()),
-            };
-            (shard, summary)
-        });
-        let (nodes, shards) = futures::join!(futures::future::join_all(nodes), futures::future::join_all(shards));
-        ClusterStatus { nodes, shards }
-    }
-
-    /// True when every live copy, as far as all nodes know, has applied the system shard up to now.
-    async fn copies_applied(&self, until: Instant) -> bool {
-        let left = || until.saturating_duration_since(Instant::now());
-        let body = encode(&ReadIndexCall { shard: ShardId::SYSTEM });
-        let asked = self
-            .0
-            .shards
-            .ask::<Option<u64>>(ShardId::SYSTEM, CallKind::RaftReadIndex, body, left())
-            .await;
-        let Ok(Some(index)) = asked else { return false };
-        let nodes = self.0.book.nodes();
-        let call = AdminCall::WatchersApplied {
-            index,
-            wait_ms: u64::try_from(left().as_millis()).unwrap_or(0),
-        };
-        let asks = nodes.iter().map(|node| self.admin(*node, &call, left()));
-        let answers = futures::future::join_all(asks).await;
-        answers
-            .iter()
-            .all(|answer| matches!(answer, Ok(AdminAnswer::WatchersApplied(true))))
-    }
-}
-
-/// Why a record was not written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// The system shard did not answer; a repeat is safe when the expectation still holds.
-    #[error(transparent)]
-    Plane(#[from] PlaneError),
-    /// The system shard refused.
-    #[error(transparent)]
-    Refused(Refusal),
-    /// The recorded ring is as new or newer: rebalance the builder's newest file instead.
-    #[error("the live ring has version {live}, the given one {given}: install a ring that is newer than the live one")]
-    NotNewer {
-        /// The version in the records.
-        live: u64,
-        /// The version given.
-        given: u64,
-    },
-    /// The shard answered something else than was asked.
-    #[error("the system shard gave an answer of another kind")]
-    Odd,
 }
 
 /// Reads rings and nodes anew whenever the copy changed.
@@ -369,7 +229,7 @@ async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, book: AddressBook) {
             .collect();
         rings.take_nodes(&nodes);
         for node in nodes {
-            book.set(node.node, node.address);
+            book.record(node.node, node.address);
         }
         if changes.changed().await.is_err() {
             return;

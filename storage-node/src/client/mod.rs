@@ -9,6 +9,7 @@ mod cluster;
 mod health;
 mod hints;
 mod local;
+mod operations;
 mod placement;
 mod proposals;
 mod rings;
@@ -31,8 +32,9 @@ use ring::Ring;
 
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice};
 
-pub use cluster::{ClientConfig, ClusterClient, RecordError};
+pub use cluster::{ClientConfig, ClusterClient};
 pub use local::{LocalFirst, LocalNode};
+pub use operations::RecordError;
 pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
 pub use rings::{NODES_TABLE, NodeRecord, RINGS_TABLE};
 pub use system_copy::STALENESS_MAX;
@@ -43,10 +45,18 @@ pub enum PlaneError {
     /// Nobody who could decide was reachable before the deadline; whether a command was executed is unknown, and a
     /// repeat under the same request id is safe.
     #[error("shard {shard} is not available: {reason}")]
-    Unavailable { shard: ShardId, reason: String },
+    Unavailable {
+        /// Which.
+        shard: ShardId,
+        /// What was tried last.
+        reason: String,
+    },
     /// The node asked is at its limit; come back later (503).
     #[error("shard {shard} is busy")]
-    Busy { shard: ShardId },
+    Busy {
+        /// Which.
+        shard: ShardId,
+    },
 }
 
 /// Why a device could not do what was asked.

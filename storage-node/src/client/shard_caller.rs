@@ -85,6 +85,9 @@ impl ShardCaller {
                 .caller
                 .call(node, Channel::Metadata, kind, body.clone(), left.min(ATTEMPT_MAX))
                 .await;
+            if matches!(answered, Err(WireError::Unreachable { .. })) {
+                self.hints.node_failed(node);
+            }
             match judge::<A>(answered) {
                 Verdict::Answer(answer) => {
                     self.leaders.lock().insert(shard, node);

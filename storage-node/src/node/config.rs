@@ -99,7 +99,7 @@ impl Default for WorkOptions {
             scrub_bytes_per_second: 4 * 1024 * 1024,
             idle_pause: Duration::from_secs(1),
             bucket_patience: Duration::from_secs(10),
-            repairs_at_once: 16,
+            repairs_at_once: 12,
         }
     }
 }

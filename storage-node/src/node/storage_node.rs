@@ -80,7 +80,7 @@ impl StorageNode {
     ) -> Result<BoundNode, StartError> {
         let me = config.credentials();
         let wire = BoundWire::bind(me.clone(), config.node, config.listen_wire, Arc::clone(&dice)).await?;
-        let blobs = BoundBlobs::bind(me, config.listen_blobs).await?;
+        let blobs = BoundBlobs::bind(me, config.node, config.listen_blobs, Arc::clone(&dice)).await?;
         let own = NodeAddress {
             wire: wire.address().to_string(),
             blobs: blobs.address().to_string(),

@@ -1,4 +1,8 @@
-//! Where nodes are reached: configured at first, then kept up to date from the system shard's node records.
+//! Where nodes are reached: as configured, and as the nodes themselves have recorded in the system shard.
+//!
+//! What is configured here is tried first: after a move of the whole cluster the records still show the old addresses, and
+//! only nodes that reach each other can correct them. A wrong address does no harm: who answers there has to prove that it
+//! is the node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,32 +22,74 @@ pub struct NodeAddress {
 
 /// Addresses by node, shared by everything that connects. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct AddressBook(Arc<RwLock<BTreeMap<NodeId, NodeAddress>>>);
+pub struct AddressBook(Arc<RwLock<BTreeMap<NodeId, Entry>>>);
+
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    configured: Option<NodeAddress>,
+    recorded: Option<NodeAddress>,
+}
 
 impl AddressBook {
-    /// A book with these entries.
+    /// A book with these configured addresses.
     #[must_use]
-    pub fn new(entries: impl IntoIterator<Item = (NodeId, NodeAddress)>) -> Self {
-        Self(Arc::new(RwLock::new(entries.into_iter().collect())))
+    pub fn new(configured: impl IntoIterator<Item = (NodeId, NodeAddress)>) -> Self {
+        let book = Self::default();
+        configured
+            .into_iter()
+            .for_each(|(node, address)| book.set(node, address));
+        book
     }
 
-    /// One node's address.
+    /// Where a node may be reached, the likelier address first; none for an unknown node.
     #[must_use]
-    pub fn get(&self, node: NodeId) -> Option<NodeAddress> {
-        self.0.read().get(&node).cloned()
+    pub fn get(&self, node: NodeId) -> Vec<NodeAddress> {
+        let book = self.0.read();
+        let Some(Entry { configured, recorded }) = book.get(&node) else {
+            return Vec::new();
+        };
+        let recorded = recorded
+            .iter()
+            .filter(|recorded| configured.as_ref() != Some(*recorded));
+        configured.iter().chain(recorded).cloned().collect()
     }
 
-    /// Enters or replaces a node's address; true when that changed anything.
-    pub fn set(&self, node: NodeId, address: NodeAddress) -> bool {
-        let mut book = self.0.write();
-        let changed = book.get(&node) != Some(&address);
-        book.insert(node, address);
-        changed
+    /// Enters or replaces a node's configured address.
+    pub fn set(&self, node: NodeId, address: NodeAddress) {
+        self.0.write().entry(node).or_default().configured = Some(address);
+    }
+
+    /// Notes what a node has recorded about itself.
+    pub fn record(&self, node: NodeId, address: NodeAddress) {
+        self.0.write().entry(node).or_default().recorded = Some(address);
     }
 
     /// All known nodes, by id.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeId> {
         self.0.read().keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_adds_a_second_address_and_never_replaces_the_configured_one() {
+        let at = |text: &str| NodeAddress {
+            wire: text.into(),
+            blobs: text.into(),
+        };
+        let (one, two) = (NodeId(1), NodeId(2));
+        let book = AddressBook::new([(one, at("new"))]);
+        book.record(one, at("old"));
+        book.record(two, at("only"));
+        assert_eq!(book.get(one), [at("new"), at("old")]);
+        assert_eq!(book.get(two), [at("only")]);
+        book.record(one, at("new"));
+        assert_eq!(book.get(one), [at("new")]);
+        assert_eq!(book.nodes(), [one, two]);
+        assert!(book.get(NodeId(3)).is_empty());
     }
 }

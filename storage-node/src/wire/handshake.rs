@@ -151,11 +151,11 @@ impl Hello {
 }
 
 /// The connecting side of a handshake: who it is and whom it wants to speak to.
-pub(super) struct Greeting<'a> {
-    pub(super) me: &'a Credentials,
-    pub(super) process: u64,
-    pub(super) wanted: NodeId,
-    pub(super) channel: Channel,
+pub(crate) struct Greeting<'a> {
+    pub(crate) me: &'a Credentials,
+    pub(crate) process: u64,
+    pub(crate) wanted: NodeId,
+    pub(crate) channel: Channel,
 }
 
 fn encode_hello(greeting: &Greeting<'_>, nonce: &[u8; NONCE_BYTES]) -> Vec<u8> {

@@ -24,14 +24,16 @@ use bytes::Bytes;
 use metadata::ids::NodeId;
 
 pub use address_book::{AddressBook, NodeAddress};
-pub(crate) use credentials::same;
 pub use credentials::{CredentialError, Credentials, Role, SECRET_BYTES_MIN, Secret};
+pub(crate) use handshake::Greeting;
 pub use handshake::WIRE_VERSION;
 pub(crate) use server::listen;
 pub use server::{BoundWire, ListenError, WireServer};
-pub(crate) use socket::{Socket, tune};
+pub(crate) use server::{Door, accepted};
+#[cfg(test)]
+pub(crate) use socket::Socket;
 pub use tcp_caller::TcpCaller;
-pub(crate) use tcp_caller::connect;
+pub(crate) use tcp_caller::connect_and_greet;
 pub use tls::Tls;
 
 /// The largest body of one call or answer in bytes: a packed Raft entry (1 MiB) several times over.
@@ -45,11 +47,13 @@ pub enum Channel {
     Raft = 1,
     /// Commands and queries of proxies, and everything else.
     Metadata = 2,
+    /// Blob bodies: behind the handshake the connection speaks HTTP/1.1 (see [`crate::blob_http`]), not frames.
+    Blobs = 3,
 }
 
 impl Channel {
     pub(crate) fn from_number(number: u8) -> Option<Self> {
-        [Self::Raft, Self::Metadata]
+        [Self::Raft, Self::Metadata, Self::Blobs]
             .into_iter()
             .find(|channel| *channel as u8 == number)
     }
@@ -112,16 +116,32 @@ pub struct Peer {
 pub enum WireError {
     /// No connection; the call was certainly not executed.
     #[error("node {node} cannot be reached: {reason}")]
-    Unreachable { node: NodeId, reason: String },
+    Unreachable {
+        /// Which.
+        node: NodeId,
+        /// What was tried and failed.
+        reason: String,
+    },
     /// The connection broke or the deadline passed after the call was sent; it may have been executed.
     #[error("node {node} did not answer: {reason}")]
-    NoAnswer { node: NodeId, reason: String },
+    NoAnswer {
+        /// Which.
+        node: NodeId,
+        /// What ended the wait.
+        reason: String,
+    },
     /// The peer does not know this kind of call (an older release).
     #[error("node {node} does not know this call")]
-    UnknownCall { node: NodeId },
+    UnknownCall {
+        /// Which.
+        node: NodeId,
+    },
     /// Too many calls are waiting for this peer; not sent.
     #[error("too many calls wait for node {node}")]
-    Busy { node: NodeId },
+    Busy {
+        /// Which.
+        node: NodeId,
+    },
     /// The body is larger than [`CALL_BYTES_MAX`]; not sent.
     #[error("the call is too large")]
     TooLarge,

@@ -24,7 +24,7 @@ use super::frame::{ANSWER, BUSY, Frame, UNKNOWN, codec};
 use super::handshake::{HANDSHAKE_TIMEOUT, Refusal, receive_caller, refuse};
 use super::session::{FRAMES_PER_WRITE, IN_FLIGHT_MAX, write_frames};
 use super::socket::{Socket, tune};
-use super::{CALL_BYTES_MAX, CallKind, Peer, Service};
+use super::{CALL_BYTES_MAX, CallKind, Channel, Peer, Service};
 
 /// Open connections; one more is closed at once.
 const CONNECTIONS_MAX: usize = 1024;
@@ -178,12 +178,18 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker, 
 
 async fn connection(tcp: TcpStream, shared: Arc<Shared>, handshake: OwnedSemaphorePermit) {
     let place = Arc::clone(&shared.connections).try_acquire_owned();
-    let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeted(tcp, &shared, place.is_err())).await;
+    let door = Door {
+        me: &shared.me,
+        node: shared.node,
+        dice: &*shared.dice,
+        full: place.is_err(),
+    };
+    let accepted = accepted(tcp, &door).await;
     drop(handshake);
-    let (socket, peer) = match greeted {
-        Ok(Ok(greeted)) => greeted,
-        Ok(Err(why)) => return tracing::debug!(%why, "a connection was refused"),
-        Err(_) => return tracing::debug!("a handshake took too long"),
+    let (socket, peer) = match accepted {
+        Ok((socket, peer, Channel::Raft | Channel::Metadata)) => (socket, peer),
+        Ok((_, _, Channel::Blobs)) => return tracing::debug!("blob bodies are taken at another port"),
+        Err(why) => return tracing::debug!(%why, "a connection was refused"),
     };
     let (reader, writer) = tokio::io::split(socket);
     let (answers, queued) = mpsc::channel(IN_FLIGHT_MAX);
@@ -193,28 +199,36 @@ async fn connection(tcp: TcpStream, shared: Arc<Shared>, handshake: OwnedSemapho
     }
 }
 
-async fn greeted(tcp: TcpStream, shared: &Shared, full: bool) -> Result<(Socket, Peer), String> {
+/// Whom a connection has come to.
+pub(crate) struct Door<'a> {
+    pub(crate) me: &'a Credentials,
+    pub(crate) node: NodeId,
+    pub(crate) dice: &'a dyn Dice,
+    /// There is no room: the peer is told so and sent away.
+    pub(crate) full: bool,
+}
+
+/// Has the other side of a fresh connection prove itself, over TLS when there are certificates, in a bounded time.
+pub(crate) async fn accepted(tcp: TcpStream, door: &Door<'_>) -> Result<(Socket, Peer, Channel), String> {
+    let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greeted(tcp, door)).await;
+    greeted.unwrap_or_else(|_| Err("the handshake took too long".to_owned()))
+}
+
+async fn greeted(tcp: TcpStream, door: &Door<'_>) -> Result<(Socket, Peer, Channel), String> {
     tune(&tcp).map_err(|e| e.to_string())?;
-    let (mut socket, certificate) = match &shared.me.tls {
+    let (mut socket, certificate) = match &door.me.tls {
         None => (Socket::new(tcp), None),
         Some(tls) => {
             let (socket, certificate) = tls.accept(tcp).await.map_err(|e| e.to_string())?;
             (socket, Some(certificate))
         }
     };
-    if full {
+    if door.full {
         return refuse(&mut socket, Refusal::Full).await.map_err(|e| e.to_string());
     }
-    let caller = receive_caller(
-        &mut socket,
-        &shared.me,
-        shared.node,
-        &*shared.dice,
-        certificate.as_ref(),
-    )
-    .await;
-    let (peer, _channel) = caller.map_err(|e| e.to_string())?;
-    Ok((socket, peer))
+    let caller = receive_caller(&mut socket, door.me, door.node, door.dice, certificate.as_ref()).await;
+    let (peer, channel) = caller.map_err(|e| e.to_string())?;
+    Ok((socket, peer, channel))
 }
 
 struct Answer {

@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::address_book::AddressBook;
+use super::address_book::{AddressBook, NodeAddress};
 use super::credentials::{Credentials, Role};
 use super::handshake::{Greeting, HANDSHAKE_TIMEOUT, greet};
 use super::session::{Outcome, Session};
@@ -79,7 +79,7 @@ impl TcpCaller {
             Step::Refuse(why) => return Err(why),
             Step::Wait(opening) => opening,
             Step::Open(done, opening) => {
-                let address = self.book.get(node).map(|address| address.wire);
+                let addresses = self.book.get(node);
                 let (me, dice, process) = (self.me.clone(), Arc::clone(&self.dice), self.process);
                 // A task of its own, because others wait for it when this caller gives up.
                 tokio::spawn(async move {
@@ -89,7 +89,7 @@ impl TcpCaller {
                         wanted: node,
                         channel,
                     };
-                    let opened = open(&greeting, &*dice, address).await;
+                    let opened = open(&greeting, &*dice, addresses).await;
                     link.opened(opened, done);
                 });
                 opening
@@ -228,19 +228,35 @@ fn backoff(failures: u32) -> Duration {
         .min(BACKOFF_MAX)
 }
 
-async fn open(greeting: &Greeting<'_>, dice: &dyn Dice, address: Option<String>) -> Opened {
-    let address = address.ok_or_else(|| "its address is not known".to_owned())?;
-    let socket = connect(greeting.me, Role::Storage(greeting.wanted), &address).await;
-    let mut socket = socket.map_err(|e| format!("{address}: {e}"))?;
+/// Tries every address; the last failure is told.
+async fn open(greeting: &Greeting<'_>, dice: &dyn Dice, addresses: Vec<NodeAddress>) -> Opened {
+    let mut why = "its address is not known".to_owned();
+    for NodeAddress { wire, .. } in addresses {
+        match connect_and_greet(greeting, dice, &wire).await {
+            Ok(socket) => return Ok(Session::start(socket)),
+            Err(error) => why = format!("{wire}: {error}"),
+        }
+    }
+    Err(why)
+}
+
+/// Connects to a node and has both sides prove themselves; says in a sentence what went wrong.
+pub(crate) async fn connect_and_greet(
+    greeting: &Greeting<'_>,
+    dice: &dyn Dice,
+    address: &str,
+) -> Result<Socket, String> {
+    let socket = connect(greeting.me, Role::Storage(greeting.wanted), address).await;
+    let mut socket = socket.map_err(|e| e.to_string())?;
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, greet(&mut socket, greeting, dice)).await {
-        Ok(Ok(())) => Ok(Session::start(socket)),
-        Ok(Err(e)) => Err(format!("{address}: {e}")),
-        Err(_) => Err(format!("{address}: the handshake took too long")),
+        Ok(Ok(())) => Ok(socket),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(_) => Err("the handshake took too long".to_owned()),
     }
 }
 
 /// Connects to `peer` at `host:port`, over TLS when this process has certificates; refuses plain text off loopback.
-pub(crate) async fn connect(me: &Credentials, peer: Role, address: &str) -> io::Result<Socket> {
+pub(super) async fn connect(me: &Credentials, peer: Role, address: &str) -> io::Result<Socket> {
     let connecting = async {
         let candidates: Vec<SocketAddr> = lookup_host(address).await?.collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");

@@ -145,6 +145,16 @@ impl Cluster {
         };
     }
 
+    /// Stops everything and waits until the last file is closed: RocksDB aborts a process that exits in the middle.
+    pub async fn end(self) {
+        let Self { dir, nodes, client, .. } = self;
+        drop(client);
+        for node in nodes.into_iter().flatten() {
+            node.stop().await;
+        }
+        until("all files are closed", async || !any_file_open_in(dir.path())).await;
+    }
+
     pub fn device(number: usize) -> DeviceId {
         DeviceId(u32::try_from(number).unwrap())
     }
@@ -331,6 +341,13 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(),
         "never came true: {what}"
     );
+}
+
+fn any_file_open_in(dir: &std::path::Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.flatten()
+        .filter_map(|fd| std::fs::read_link(fd.path()).ok())
+        .any(|file| file.starts_with(dir))
 }
 
 fn config(dir: PathBuf, number: usize, work: WorkOptions, book: AddressBook) -> NodeConfig {

@@ -1,0 +1,168 @@
+//! What operators and the program's start ask of a cluster through its client: records, rings, status, administration.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use metadata::command::{Command, RecordCondition};
+use metadata::ids::{NodeId, ShardId};
+use metadata::model::PolicyId;
+use metadata::query::{Found, Query};
+use metadata::reply::{Done, Refusal};
+use ring::Ring;
+use tokio::time::Instant;
+
+use super::cluster::ClusterClient;
+use super::rings::RINGS_TABLE;
+use super::{MetadataPlane, PlaneError};
+use crate::node::admin::{AdminAnswer, AdminCall};
+use crate::node::{ClusterStatus, NodeStatus};
+use crate::shard::calls::{ReadIndexCall, decode, encode};
+use crate::wire::{CallKind, Channel};
+
+impl ClusterClient {
+    /// Makes `ring` the live one of `policy`, in the system shard's records. A ring that is not newer than the recorded
+    /// one is refused; the same one again is fine.
+    ///
+    /// # Errors
+    /// When the system shard does not answer, or holds another ring of this version or a newer one.
+    pub async fn install_ring(&self, policy: PolicyId, ring: &Ring, deadline: Duration) -> Result<(), RecordError> {
+        let key = policy.0.to_string();
+        let query = Query::GetRecord {
+            table: RINGS_TABLE.to_owned(),
+            key: key.clone(),
+        };
+        let value: Bytes = ring.to_bytes().into();
+        let expect = match self.query(ShardId::SYSTEM, query, deadline).await? {
+            Ok(Found::Record(None)) => RecordCondition::Absent,
+            Ok(Found::Record(Some(record))) if record.value == value => return Ok(()),
+            Ok(Found::Record(Some(record))) => match Ring::from_bytes(&record.value) {
+                Ok(live) if live.version() >= ring.version() => {
+                    return Err(RecordError::NotNewer {
+                        live: live.version(),
+                        given: ring.version(),
+                    });
+                }
+                _ => RecordCondition::Version(record.version),
+            },
+            Ok(_) => return Err(RecordError::Odd),
+            Err(refusal) => return Err(RecordError::Refused(refusal)),
+        };
+        self.put_record(RINGS_TABLE, &key, expect, value, deadline).await?;
+        Ok(())
+    }
+
+    /// Writes a record of the system shard; its version afterwards.
+    ///
+    /// # Errors
+    /// When the system shard does not answer or refuses.
+    pub async fn put_record(
+        &self,
+        table: &str,
+        key: &str,
+        expect: RecordCondition,
+        value: Bytes,
+        deadline: Duration,
+    ) -> Result<u64, RecordError> {
+        let command = Command::PutRecord {
+            table: table.to_owned(),
+            key: key.to_owned(),
+            expect,
+            value,
+        };
+        match self
+            .propose(ShardId::SYSTEM, self.request_id(), command, deadline)
+            .await?
+        {
+            Ok(Done::Record { version }) => Ok(version),
+            Ok(_) => Err(RecordError::Odd),
+            Err(refusal) => Err(RecordError::Refused(refusal)),
+        }
+    }
+
+    /// Asks one node for administration.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn admin(&self, node: NodeId, call: &AdminCall, deadline: Duration) -> Result<AdminAnswer, String> {
+        let answered = self
+            .caller()
+            .call(node, Channel::Metadata, CallKind::Admin, encode(call), deadline)
+            .await;
+        let body = answered.map_err(|e| e.to_string())?;
+        decode::<AdminAnswer>(&body).map_err(|e| e.to_string())
+    }
+
+    /// What one node says about itself.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn node_status(&self, node: NodeId, deadline: Duration) -> Result<NodeStatus, String> {
+        let body = Bytes::new();
+        let answered = self
+            .caller()
+            .call(node, Channel::Metadata, CallKind::NodeStatus, body, deadline)
+            .await;
+        decode(&answered.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+    }
+
+    /// Asks every known node and every shard at once (HEAL-1).
+    pub async fn cluster_status(&self, deadline: Duration) -> ClusterStatus {
+        let nodes = self.book().nodes();
+        let nodes = nodes
+            .into_iter()
+            .map(|node| async move { (node, self.node_status(node, deadline).await) });
+        let shards = (0..=self.key_shards()).map(ShardId).map(|shard| async move {
+            let summary = match self.query(shard, Query::Summary, deadline).await {
+                Ok(Ok(Found::Summary(summary))) => Ok(summary),
+                Ok(other) => Err(format!("an answer of another kind: {other:?}")),
+                Err(e) => Err(e.to_string()),
+            };
+            (shard, summary)
+        });
+        let (nodes, shards) = futures::join!(futures::future::join_all(nodes), futures::future::join_all(shards));
+        ClusterStatus { nodes, shards }
+    }
+
+    /// True when every live copy, as far as all nodes know, has applied the system shard up to now.
+    pub(super) async fn copies_applied(&self, until: Instant) -> bool {
+        let left = || until.saturating_duration_since(Instant::now());
+        let body = encode(&ReadIndexCall { shard: ShardId::SYSTEM });
+        let asked = self
+            .shard_caller()
+            .ask::<Option<u64>>(ShardId::SYSTEM, CallKind::RaftReadIndex, body, left())
+            .await;
+        let Ok(Some(index)) = asked else { return false };
+        let nodes = self.book().nodes();
+        let call = AdminCall::WatchersApplied {
+            index,
+            wait_ms: u64::try_from(left().as_millis()).unwrap_or(0),
+        };
+        let asks = nodes.iter().map(|node| self.admin(*node, &call, left()));
+        let answers = futures::future::join_all(asks).await;
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Ok(AdminAnswer::WatchersApplied(true))))
+    }
+}
+
+/// Why a record was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The system shard did not answer; a repeat is safe when the expectation still holds.
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    /// The system shard refused.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The recorded ring is as new or newer: rebalance the builder's newest file instead.
+    #[error("the live ring has version {live}, the given one {given}: install a ring that is newer than the live one")]
+    NotNewer {
+        /// The version in the records.
+        live: u64,
+        /// The version given.
+        given: u64,
+    },
+    /// The shard answered something else than was asked.
+    #[error("the system shard gave an answer of another kind")]
+    Odd,
+}
