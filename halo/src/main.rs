@@ -102,3 +102,22 @@ fn sentence(error: &anyhow::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Halo::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_that_repeats_its_effect_is_said_once() {
+        let error = anyhow::anyhow!("port 9000 is taken")
+            .context("cannot start: port 9000 is taken")
+            .context("halo up");
+        assert_eq!(sentence(&error), "halo up: cannot start: port 9000 is taken");
+    }
+}

@@ -22,6 +22,7 @@ use clock::{Dice, SystemClock, SystemDice, WallClock};
 use identity::Directory;
 use metadata::ids::ClusterId;
 use proxy::http::{Server, ServerOptions, Tls};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage_node::node::StorageNode;
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +39,9 @@ use crate::terminal;
 
 /// How long requests in progress may take after the end was asked for; `halo down` waits a little longer.
 pub const DRAIN_MAX: Duration = Duration::from_secs(15);
+
+/// Open files a process asks the system for, as far as it is allowed to.
+const OPEN_FILES: u64 = 65_536;
 
 /// Run one process of a cluster.
 #[derive(Args, Debug)]
@@ -67,6 +71,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     for key in unknown {
         tracing::warn!(key, "the configuration has a key that nobody knows; it is ignored");
     }
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(config));
     // Threads that wait for a disk that never answers must not keep the process.
@@ -75,6 +80,21 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
         tracing::error!(error = format!("{error:#}"), "this process ends");
     }
     served
+}
+
+/// Segments, tables and connections are files; the usual soft limit of 1024 is there for programs that use select(2).
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = OPEN_FILES.min(limit.maximum.unwrap_or(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+    }
 }
 
 /// The clock and the dice of the whole process.

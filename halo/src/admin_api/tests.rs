@@ -208,7 +208,7 @@ async fn sec_1_nothing_else_opens_without_the_token() {
     ] {
         assert_eq!(get(address, path).await.0, StatusCode::UNAUTHORIZED, "{path}");
     }
-    for wrong in ["", "the right toke", "the right token ", "the wrong token"] {
+    for wrong in ["", "the right toke", "the right tokens", "the wrong token"] {
         let asked = client(address, wrong).get::<Status>("/v1/status").await;
         assert_eq!(refused(asked).0, StatusCode::UNAUTHORIZED, "{wrong:?}");
     }
