@@ -82,6 +82,7 @@ def main():
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--small", dest="full", action="store_false", help="small sizes (the default)")
     size.add_argument("--full", dest="full", action="store_true", help="full sizes")
+    parser.set_defaults(full=False)
     parser.add_argument("--only", action="append", choices=CASES, help="only this case; may be repeated")
     parser.add_argument("--report", help="write the results as Markdown to this file")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
