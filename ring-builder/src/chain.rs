@@ -10,18 +10,20 @@
 //! Only links of the last kind add a move. A chain with one of them places as much as it moves; more of them are
 //! detours, which are for devices that are out of tolerance.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::shift::Budget;
 use crate::table::Table;
+use crate::topology::{DomainIx, ZONE_LEVEL};
 
 /// Longest chain, in links.
-const MAX_LINKS: usize = 16;
-/// Copies of one device that a search tries to send to every other device.
-const COPIES_TRIED: usize = 128;
+pub(crate) const MAX_LINKS: usize = 16;
 
 /// Comparisons of one search, so that a device that cannot be helped leaves time for the others.
-const COMPARISONS_PER_SEARCH: u64 = 1 << 18;
+const COMPARISONS_PER_SEARCH: u64 = 1 << 22;
+
+/// Devices that [`level`] looks at without success before it gives up: the next one would hardly fare better.
+const MOST_FRUITLESS: usize = 32;
 
 /// Looking for a copy that could go back costs about as much as this many comparisons.
 const COST_OF_STAND_IN: usize = 4;
@@ -46,12 +48,22 @@ pub(crate) fn level(table: &mut Table<'_>, budget: &mut Budget) {
         return;
     }
     let mut copies_on = copies_on(table);
+    let mut fruitless = 0;
     for device in heavy {
+        let before = table.surplus(device);
         while table.surplus(device) > 0 {
             let Some(chain) = cheapest(table, &copies_on, &[device], |to| table.wants(to) > 0, 1, budget) else {
                 break;
             };
             follow(table, &mut copies_on, chain);
+        }
+        fruitless = if table.surplus(device) < before {
+            0
+        } else {
+            fruitless + 1
+        };
+        if fruitless == MOST_FRUITLESS {
+            return;
         }
     }
 }
@@ -122,9 +134,7 @@ fn cheapest(
 ) -> Option<Vec<Link>> {
     let mut share = Budget(COMPARISONS_PER_SEARCH);
     let mut search = Search {
-        unseen: (0..table.devices())
-            .filter(|device| table.active(*device) && !sources.contains(device))
-            .collect(),
+        unseen: unseen(table, sources),
         is_seen: vec![false; table.devices()],
         reached_by: vec![None; table.devices()],
         queue: sources.iter().copied().collect(),
@@ -142,7 +152,10 @@ fn cheapest(
                 .all(|link| table.partition_of(link.slot) != table.partition_of(slot))
         };
         let moves = path.last().map_or(0, |link| link.moves);
-        for &slot in copies_on[from].iter().filter(|&&slot| fresh(slot)) {
+        for &slot in copies_on[from]
+            .iter()
+            .filter(|&&slot| table.is_touched(slot) && fresh(slot))
+        {
             if !budget.spend(COST_OF_STAND_IN) || !share.spend(COST_OF_STAND_IN) {
                 return None;
             }
@@ -168,27 +181,39 @@ fn cheapest(
         }
         let tried = copies_on[from]
             .iter()
-            .filter(|&&slot| table.may_move(slot) && fresh(slot))
-            .take(COPIES_TRIED);
+            .filter(|&&slot| table.may_move(slot) && fresh(slot));
         for &slot in tried {
             let moves = moves + i64::from(!table.travels(slot));
             if moves > most_moves {
                 continue;
             }
-            if !budget.spend(search.unseen.len()) || !share.spend(search.unseen.len()) {
-                return None;
-            }
-            if let Some(to) = search.spread_out(table, slot, moves, &target) {
+            let (found, comparisons) = search.spread_out(table, slot, moves, &target);
+            if let Some(to) = found {
                 return Some(search.path_to(table, to));
+            }
+            if !budget.spend(comparisons) || !share.spend(comparisons) {
+                return None;
             }
         }
     }
     None
 }
 
+/// Active devices other than `sources`, by zone.
+fn unseen(table: &Table<'_>, sources: &[usize]) -> Vec<Vec<usize>> {
+    let mut zones: BTreeMap<DomainIx, Vec<usize>> = BTreeMap::new();
+    for device in (0..table.devices()).filter(|device| table.active(*device) && !sources.contains(device)) {
+        zones
+            .entry(table.tree.paths[device][ZONE_LEVEL])
+            .or_default()
+            .push(device);
+    }
+    zones.into_values().collect()
+}
+
 struct Search {
-    /// Devices not reached yet; some of them may have been since, as `is_seen` knows.
-    unseen: Vec<usize>,
+    /// Devices not reached yet, by zone; some of them may have been since, as `is_seen` knows.
+    unseen: Vec<Vec<usize>>,
     is_seen: Vec<bool>,
     reached_by: Vec<Option<Link>>,
     queue: VecDeque<usize>,
@@ -203,39 +228,51 @@ impl Search {
         target(link.to)
     }
 
-    /// Reaches every device that the copy in `slot` could go to; the target, when it is among them.
+    /// Reaches every device that the copy in `slot` could go to. Returns the target, when it is among them, and the
+    /// number of comparisons. Whole zones are passed over when a copy more in them would be one too many.
     fn spread_out(
         &mut self,
         table: &Table<'_>,
         slot: usize,
         moves: i64,
         target: &impl Fn(usize) -> bool,
-    ) -> Option<usize> {
+    ) -> (Option<usize>, usize) {
         let partition = table.partition_of(slot);
-        let mut at = 0;
-        while at < self.unseen.len() {
-            let to = self.unseen[at];
-            let fits = self.is_seen[to] || (!table.holds(partition, to) && table.cost(slot, to) <= 0);
-            if !fits {
-                at += 1;
+        let mut comparisons = 1;
+        for zone in 0..self.unseen.len() {
+            comparisons += 1;
+            if self.unseen[zone]
+                .first()
+                .is_none_or(|&any| table.zone_cost(slot, any) > 0)
+            {
                 continue;
             }
-            self.unseen.swap_remove(at);
-            if !self.is_seen[to]
-                && self.reach(
-                    Link {
-                        slot,
-                        to,
-                        returns: None,
-                        moves,
-                    },
-                    target,
-                )
-            {
-                return Some(to);
+            let mut at = 0;
+            while at < self.unseen[zone].len() {
+                comparisons += 1;
+                let to = self.unseen[zone][at];
+                if !self.is_seen[to] && (table.holds(partition, to) || table.cost(slot, to) > 0) {
+                    at += 1;
+                    continue;
+                }
+                self.unseen[zone].swap_remove(at);
+                if !self.is_seen[to]
+                    && self.reach(
+                        Link {
+                            slot,
+                            to,
+                            returns: None,
+                            moves,
+                        },
+                        target,
+                    )
+                {
+                    return (Some(to), comparisons);
+                }
             }
         }
-        None
+        self.unseen.retain(|zone| !zone.is_empty());
+        (None, comparisons)
     }
 
     /// The links that lead to `device`, first one first.

@@ -1,7 +1,7 @@
 //! The ring: which devices hold which partition.
 //!
 //! Knows: devices, failure domains, weights, partitions, and the operator's commands on builder files. Must not know:
-//! HTTP, object storage devices' contents, objects. It asks for no clock and no dice: hour and seed are parameters.
+//! HTTP, disks, objects. It asks for no clock and no dice: hour and seed are parameters.
 //!
 //! ```text
 //!  placement hash (64 bits)          Ring: partitions x replicas -> devices
@@ -53,9 +53,11 @@
 //!
 //! - Sizes: see [`limits`]. 2^18 partitions x 3 replicas on 1,000 devices take below a second to place, and to add a
 //!   device; the loss of a tenth of the devices takes some seconds. Every search is bounded, so the worst rebalance of
-//!   that size takes about ten seconds and leaves the rest to the next.
+//!   that size takes about ten seconds on one core and leaves the rest to the next.
 //! - A change that asks for more than one move of a partition takes several rebalances; [`Moves`] says what is left.
-//!   Many large changes at once (a second region, and every weight changed) may take a dozen.
+//!   The rebalance right after a change holds to the bound on moves; a further one without a change takes the moves
+//!   that finishing needs. Many large changes at once on a ring of full size (a second region, and every weight
+//!   changed) may take ten.
 //! - Not here yet: overload (spread before weights, up to a bound), dispersion figures, Swift's file formats.
 
 mod builder;

@@ -48,12 +48,10 @@ pub(crate) fn run(builder: &mut Builder, now_hours: u32, seed: u64) -> Moves {
         .collect();
     let mut table = Table::new(&tree, builder.replicas, old, resting);
     // The order must not be the one of an earlier rebalance, whose traces are in the table.
-    shift_all(&mut table, mix(seed ^ mix(builder.version)));
+    shift_all(&mut table, builder.changed, mix(seed ^ mix(builder.version)));
     let mut moves = adopt(builder, &table, &ids, now_hours);
-    moves.left_over = (0..devices.len()).map(|device| table.surplus(device)).sum();
-    moves.left_strained = (0..table.partitions())
-        .filter(|&partition| table.strained(partition))
-        .count() as u64;
+    moves.left_over = (0..devices.len()).map(|device| table.off(device)).sum();
+    moves.left_strained = strained(&table);
     moves
 }
 
@@ -78,30 +76,39 @@ fn place_all(builder: &mut Builder, tree: &Topology, ids: &[DeviceId], now_hours
     }
 }
 
-fn shift_all(table: &mut Table<'_>, seed: u64) {
+fn shift_all(table: &mut Table<'_>, changed: bool, seed: u64) {
     let order = shuffled(table.partitions(), seed);
     shift::refill(table, &order, seed);
     let surplus: u64 = (0..table.devices()).map(|device| table.surplus(device)).sum();
-    let strained = strained(table);
+    let detours = if changed {
+        a_tenth(surplus)
+    } else {
+        surplus + 2 * strained(table) + chain::MAX_LINKS as u64
+    };
     shift::spread(table, &order, seed, &mut Budget(MAX_COMPARISONS));
-    let most_moves = detours(surplus, strained).saturating_add_unsigned(surplus);
-    table.detours = most_moves.saturating_sub_unsigned(surplus);
+    table.detours = i64::try_from(detours).unwrap_or(i64::MAX);
     improve(table, &order, seed);
-    // Where surplus stays that no move of its own takes away, the moves it does not need are free for detours. Each
-    // of those makes at most one other move possible.
-    let left = most_moves.saturating_sub_unsigned(table.moved) / 2;
-    let fewest = if table.moved == 0 { FEWEST_DETOURS } else { 0 };
-    if left.max(fewest) > 0 {
-        table.detours = left.max(fewest);
+    // Surplus that no move of its own takes away leaves its moves to detours. Each of those makes at most one other
+    // move possible. It is better done now, while copies that travel anyway can still be redirected.
+    let left = (surplus + detours).saturating_sub(table.moved) / 2;
+    if left > 0 {
+        table.detours = i64::try_from(left).unwrap_or(i64::MAX);
         improve(table, &order, seed);
     }
+}
+
+/// The rebalance after a change may move a tenth more than the surplus, so that an added device moves at most 1.1 times
+/// its share. The share may be one less than the surplus, which is rounded: a tenth of that, and that one, are taken
+/// off. A further rebalance without a change is there to finish what this left, and takes the moves that it needs.
+fn a_tenth(surplus: u64) -> u64 {
+    surplus.saturating_sub(11) / 10
 }
 
 /// Passes over all partitions, each of which may pay for detours of the next.
 const MAX_PASSES: usize = 4;
 
 fn improve(table: &mut Table<'_>, order: &[u32], seed: u64) {
-    let (mut shifts, mut chains) = (Budget(MAX_COMPARISONS), Budget(MAX_COMPARISONS));
+    let [mut shifts, mut chains, mut detours] = [const { Budget(MAX_COMPARISONS) }; 3];
     for _ in 0..MAX_PASSES {
         let before = (table.moved, table.detours);
         shift::spread(table, order, seed, &mut shifts);
@@ -111,28 +118,13 @@ fn improve(table: &mut Table<'_>, order: &[u32], seed: u64) {
             break;
         }
     }
-    chain::settle(table, &mut chains);
+    chain::settle(table, &mut detours);
 }
 
 fn strained(table: &Table<'_>) -> u64 {
     (0..table.partitions())
         .filter(|&partition| table.strained(partition))
         .count() as u64
-}
-
-/// Detours when there is no other move, whatever the size of the ring.
-const FEWEST_DETOURS: i64 = 8;
-
-/// Partitions that wait for a wider spread, for each replica in surplus, after the change of a single device.
-const MOST_STRAIN_PER_SURPLUS: u64 = 6;
-
-/// A rebalance may move a tenth more than the surplus, so that an added device moves at most 1.1 times its share. The
-/// share may be one less than the surplus, which is rounded: a tenth of that, and that one, are taken off. Where far more
-/// partitions wait for a wider spread than there is surplus, which no single device causes (it changes the bounds of its
-/// own domains and of their siblings, on three levels), spread decides: each takes a move, and may cause another.
-fn detours(surplus: u64, strained: u64) -> i64 {
-    let detours = (surplus.saturating_sub(11) / 10).max(2 * strained.saturating_sub(MOST_STRAIN_PER_SURPLUS * surplus));
-    i64::try_from(detours).unwrap_or(i64::MAX)
 }
 
 /// A partition rests for `min_part_hours` after its last move, also when the clock was set back since.

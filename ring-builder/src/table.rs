@@ -1,7 +1,7 @@
 //! The table while it is being changed: who holds what, who wants more, and which copies may still move.
 
 use crate::tolerance;
-use crate::topology::{DOMAIN_LEVELS, DomainIx, LEVELS, Topology};
+use crate::topology::{DOMAIN_LEVELS, DomainIx, LEVELS, Topology, ZONE_LEVEL};
 
 /// A slot without a device.
 pub(crate) const EMPTY: usize = usize::MAX;
@@ -113,10 +113,19 @@ impl<'a> Table<'a> {
     /// By how much the partition's spread becomes worse (positive) or better (negative) when the copy in `slot` goes
     /// to `to`: domains left with too many or too few copies, counted over all levels.
     pub(crate) fn cost(&self, slot: usize, to: usize) -> i32 {
+        self.cost_above(slot, to, DOMAIN_LEVELS)
+    }
+
+    /// The part of [`Self::cost`] that is the same for all devices in the zone of `to`.
+    pub(crate) fn zone_cost(&self, slot: usize, to: usize) -> i32 {
+        self.cost_above(slot, to, ZONE_LEVEL + 1)
+    }
+
+    fn cost_above(&self, slot: usize, to: usize, levels: usize) -> i32 {
         let partition = self.partition_of(slot);
         let from = self.slots[slot];
         let mut cost = 0;
-        for level in 0..DOMAIN_LEVELS {
+        for level in 0..levels {
             let into = self.tree.paths[to][level];
             let out_of = (from != EMPTY).then(|| self.tree.paths[from][level]);
             if out_of == Some(into) {
@@ -171,6 +180,11 @@ impl<'a> Table<'a> {
 
     pub(crate) fn affordable(&self, slot: usize, to: usize) -> bool {
         self.detour(slot, to) <= self.detours.max(0)
+    }
+
+    /// Whether this rebalance has placed a copy of the slot's partition.
+    pub(crate) fn is_touched(&self, slot: usize) -> bool {
+        self.touched[slot / self.replicas] != 0
     }
 
     /// The slot of the same partition that was moved in this rebalance, when it could go back so that the copy in

@@ -14,6 +14,8 @@ use crate::device::Device;
 pub(crate) const LEVELS: usize = 4;
 /// Levels that are failure domains of several devices.
 pub(crate) const DOMAIN_LEVELS: usize = 3;
+/// The level of zones.
+pub(crate) const ZONE_LEVEL: usize = 1;
 /// Shares closer to a whole number than this are that number: they differ only by floating-point noise.
 const NOISE: f64 = 1e-6;
 

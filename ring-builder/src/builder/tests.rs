@@ -293,6 +293,23 @@ fn all_weights_changed_at_once_are_met_in_one_rebalance() {
 }
 
 #[test]
+fn a_second_region_and_all_weights_at_once_settle_in_a_few_rebalances() {
+    let mut builder = builder(12, 3, even(2, 8, 4));
+    builder.rebalance(1, 0).unwrap();
+    for node in 0..8 {
+        for disk in 0..4 {
+            builder.add(device(2, 2, node, disk, 100.0)).unwrap();
+        }
+    }
+    for id in 0..64 {
+        builder.set_weight(DeviceId(id), f64::from(50 + id * 31 % 100)).unwrap();
+    }
+    let first = builder.rebalance(1, 0).unwrap();
+    assert_eq!(first.moved, 1 << 12, "every partition moves one copy, none moves two");
+    check(&settle(&mut builder));
+}
+
+#[test]
 fn the_full_size_builds_in_seconds() {
     let mut builder = builder(18, 3, even(10, 10, 10));
     let start = Instant::now();
