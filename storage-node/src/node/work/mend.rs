@@ -141,61 +141,60 @@ impl Workshop {
         let seen = self.survey(&ring, key, listed).await;
         let mut plan = plan(&seen);
         let length = chunk_len(stream, chunk);
-        let mut good: Option<Blob> = None;
-        let mut why = String::new();
-        for device in std::mem::take(&mut plan.doubted) {
-            match self.fetch(device, key, length).await {
-                Ok(blob) => good = Some(blob),
-                Err(Fetch::Bad(error)) => {
-                    why = error;
-                    plan.sources.retain(|source| *source != device);
-                    plan.targets.push(device);
-                }
-                Err(Fetch::Unknown(error)) => {
-                    why = error;
-                    plan.waiting.push(device);
-                }
-            }
-        }
-        let mut unknown = seen.iter().any(|seen| seen.held == Held::Unknown) || !plan.waiting.is_empty();
+        let mut search = Search::default();
+        self.settle_doubts(&mut plan, key, length, &mut search).await;
+        search.unknown |= !plan.waiting.is_empty() || seen.iter().any(|seen| seen.held == Held::Unknown);
         if !plan.targets.is_empty() {
-            for source in plan
-                .sources
-                .iter()
-                .filter(|_| good.is_none())
-                .copied()
-                .collect::<Vec<_>>()
-            {
-                match self.fetch(source, key, length).await {
-                    Ok(blob) => {
-                        good = Some(blob);
-                        break;
-                    }
-                    Err(Fetch::Bad(error)) => why = error,
-                    Err(Fetch::Unknown(error)) => {
-                        unknown = true;
-                        why = error;
-                    }
-                }
-            }
-            let Some(blob) = good else {
-                return if unknown {
-                    Mended::Short(format!("no good copy was reached: {why}"))
-                } else {
-                    Mended::Lost
-                };
+            self.find_good(&plan.sources, key, length, &mut search).await;
+            let Some(blob) = search.good else {
+                return search.in_vain();
             };
             let puts = plan
                 .targets
                 .iter()
                 .map(|target| self.client.put_blob(*target, blob.clone(), BLOB_DEADLINE));
-            for error in join_all(puts).await.into_iter().filter_map(Result::err) {
+            if let Some(error) = join_all(puts).await.into_iter().find_map(Result::err) {
                 return Mended::Short(error.to_string());
             }
         }
         match plan.waiting.first() {
             Some(device) => Mended::Short(format!("device {device} does not answer")),
             None => Mended::Whole { surplus: plan.surplus },
+        }
+    }
+
+    /// Reads what doubted primaries hold: a good copy stays, a damaged one is replaced.
+    async fn settle_doubts(&self, plan: &mut Plan, key: BlobKey, length: u32, search: &mut Search) {
+        for device in std::mem::take(&mut plan.doubted) {
+            match self.fetch(device, key, length).await {
+                Ok(blob) => search.good = Some(blob),
+                Err(Fetch::Bad(error)) => {
+                    search.why = error;
+                    plan.sources.retain(|source| *source != device);
+                    plan.targets.push(device);
+                }
+                Err(Fetch::Unknown(error)) => {
+                    search.why = error;
+                    plan.waiting.push(device);
+                }
+            }
+        }
+    }
+
+    /// Reads sources until one is good, unless a good copy was read before.
+    async fn find_good(&self, sources: &[DeviceId], key: BlobKey, length: u32, search: &mut Search) {
+        for source in sources {
+            if search.good.is_some() {
+                return;
+            }
+            match self.fetch(*source, key, length).await {
+                Ok(blob) => search.good = Some(blob),
+                Err(Fetch::Bad(error)) => search.why = error,
+                Err(Fetch::Unknown(error)) => {
+                    search.unknown = true;
+                    search.why = error;
+                }
+            }
         }
     }
 
@@ -222,6 +221,26 @@ impl Workshop {
             frame_crcs: slice.frame_crcs,
             payload: slice.payload.into(),
         })
+    }
+}
+
+/// The search for one good copy of a chunk.
+#[derive(Default)]
+struct Search {
+    good: Option<Blob>,
+    /// Why the last copy tried was not good.
+    why: String,
+    /// Somebody who may have a copy did not say.
+    unknown: bool,
+}
+
+impl Search {
+    fn in_vain(self) -> Mended {
+        if self.unknown {
+            Mended::Short(format!("no good copy was reached: {}", self.why))
+        } else {
+            Mended::Lost
+        }
     }
 }
 
