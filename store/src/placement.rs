@@ -101,6 +101,12 @@ impl Placement {
         self.required
     }
 
+    /// DUR-1: whether these devices are in enough different domains.
+    pub(crate) fn is_quorum(&self, stored: &[DeviceId]) -> bool {
+        let domains = stored.iter().map(|device| self.candidate(*device, true).domain);
+        domains.collect::<HashSet<_>>().len() >= self.required
+    }
+
     pub(crate) fn partition(&self, placement: u64) -> u32 {
         self.ring.partition_of(placement).0
     }

@@ -207,7 +207,7 @@ impl StreamWriter {
                 reached(progress).await?;
             }
         }
-        self.settle_front();
+        self.settle_front()?;
         self.stream.size += chunk.len() as u64;
         let key = self.key(self.next_chunk);
         self.next_chunk += 1;
@@ -249,7 +249,7 @@ impl StreamWriter {
         }
         while let Some(progress) = self.writing.pop_front() {
             let stored = progress.borrow().stored.clone();
-            self.account(stored);
+            self.account(stored)?;
         }
         let digests = self.digests.finish().await?;
         metrics::counter!(WRITTEN_BYTES).increment(self.stream.size);
@@ -284,21 +284,27 @@ impl StreamWriter {
         Ok(open)
     }
 
-    fn settle_front(&mut self) {
+    fn settle_front(&mut self) -> Result<(), StoreError> {
         while let Some(front) = self.writing.front() {
             let progress = front.borrow();
             if !(progress.settled && progress.phase == Phase::Reached) {
-                return;
+                break;
             }
             let stored = progress.stored.clone();
             drop(progress);
             self.writing.pop_front();
-            self.account(stored);
+            self.account(stored)?;
         }
+        Ok(())
     }
 
     /// Notes who has the oldest chunk that is not accounted for yet.
-    fn account(&mut self, stored: Vec<DeviceId>) {
+    fn account(&mut self, stored: Vec<DeviceId>) -> Result<(), StoreError> {
+        if !self.placement.is_quorum(&stored) {
+            return Err(StoreError::Internal(
+                "DUR-1: a chunk was to be committed without its quorum".into(),
+            ));
+        }
         let chunk = self.accounted;
         self.accounted += 1;
         let primaries = self.placement.primaries(self.key(chunk).placement);
@@ -306,6 +312,7 @@ impl StreamWriter {
             metrics::counter!(SHORT_CHUNKS).increment(1);
             self.short.note(chunk, &primaries, stored);
         }
+        Ok(())
     }
 }
 
