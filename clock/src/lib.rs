@@ -54,6 +54,7 @@ impl WallClock for SystemClock {
 pub struct SystemDice;
 
 impl Dice for SystemDice {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks the system for randomness")]
     fn fill(&self, bytes: &mut [u8]) {
         rand::rng().fill_bytes(bytes);
     }
