@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admission;
+mod expect;
 mod patient;
 mod server;
 mod stalling;

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::expect::Expectation;
 use super::patient::Patient;
 use super::tls::Tls;
 
@@ -241,7 +242,13 @@ impl Connection {
         };
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(info);
-            service.call(request)
+            let expectation = Expectation::of(&request);
+            let answer = service.call(request);
+            async move {
+                let mut response = answer.await?;
+                expectation.settle(&mut response);
+                Ok::<_, S::Error>(response)
+            }
         });
         let io = TokioIo::new(Patient::new(io, self.options.write_timeout));
         let connection = http1::Builder::new()
