@@ -274,7 +274,7 @@ impl ShardGroup {
             .is_some()
     }
 
-    /// Adds a member that receives everything but does not vote; returns when it has caught up.
+    /// Adds a member that receives everything but does not vote; returns when it has caught up but for a few entries.
     ///
     /// # Errors
     /// [`ShardFault`].

@@ -87,7 +87,9 @@ impl ShardGroup {
                     meta: current.receiving.meta(),
                     snapshot: Box::new(data),
                 };
+                self.log.set_installing(true);
                 let installed = self.raft.install_full_snapshot(current.vote, snapshot).await;
+                self.log.set_installing(false);
                 let response = installed.map_err(|e| RaftFault::Stopped(e.to_string()))?;
                 // Nothing happens when it was installed; what Raft did not want any more is removed.
                 self.blocking(move || current.receiving.give_up())

@@ -16,6 +16,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clock::WallClock;
@@ -61,6 +62,8 @@ pub(crate) struct ShardLog {
 struct Inner {
     parts: LogParts,
     tail: Mutex<Tail>,
+    /// Whether a snapshot is given to openraft to be installed.
+    installing: AtomicBool,
 }
 
 /// What is known without reading the store.
@@ -114,6 +117,7 @@ impl ShardLog {
             inner: Arc::new(Inner {
                 parts,
                 tail: Mutex::new(tail),
+                installing: AtomicBool::new(false),
             }),
         })
     }
@@ -132,6 +136,16 @@ impl ShardLog {
     pub(crate) fn purge_upto(&self, limits: LogLimits, applied: u64, held: Option<u64>) -> Option<u64> {
         let now_ms = self.inner.parts.clock.now_ms();
         self.inner.tail.lock().sizes.purge_upto(limits, now_ms, applied, held)
+    }
+
+    /// Tells that a snapshot is given to openraft to be installed, or that this has ended.
+    pub(crate) fn set_installing(&self, installing: bool) {
+        self.inner.installing.store(installing, Ordering::SeqCst);
+    }
+
+    /// The first index that was not purged.
+    fn first(&self) -> u64 {
+        self.inner.tail.lock().purged.map_or(0, |purged| purged.index + 1)
     }
 
     /// Removes rows of a purged log that are still in the store.
@@ -156,6 +170,8 @@ impl ShardLog {
     }
 
     async fn read(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        // Rows of purged entries may still be in the store for a while.
+        let from = from.max(self.first());
         if from >= until {
             return Ok(Vec::new());
         }
@@ -389,7 +405,8 @@ impl RaftLogStorage<ShardTypes> for ShardLog {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        if log_id.index >= *self.inner.parts.applied_next.borrow() {
+        let above_applied = log_id.index >= *self.inner.parts.applied_next.borrow();
+        if above_applied && self.inner.installing.load(Ordering::SeqCst) {
             let mut tail = self.inner.tail.lock();
             tail.purge(log_id);
             tail.awaited = Some(log_id.index);

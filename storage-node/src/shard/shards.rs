@@ -189,7 +189,7 @@ impl Shards {
         watching::page(&group, &self.running()?.feed, call).await
     }
 
-    /// Adds `node` to a shard as a member without a vote; returns when it has caught up. Only on the leader.
+    /// Adds `node` to a shard as a member without a vote; returns when it has caught up but for a few entries. Only on the leader.
     ///
     /// # Errors
     /// [`ShardFault`].

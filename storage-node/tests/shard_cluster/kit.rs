@@ -1,7 +1,5 @@
 //! Nodes with real stores in one process, joined by a network that can be cut.
 
-#![allow(dead_code, reason = "each test file uses a part of the kit")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -282,7 +280,11 @@ impl Cluster {
     }
 
     /// Waits until `look` finds something.
-    pub(crate) async fn until_async<T, F: Future<Output = Option<T>>>(&self, what: &str, mut look: impl FnMut() -> F) -> T {
+    pub(crate) async fn until_async<T, F: Future<Output = Option<T>>>(
+        &self,
+        what: &str,
+        mut look: impl FnMut() -> F,
+    ) -> T {
         let began = Instant::now();
         loop {
             if let Some(found) = look().await {

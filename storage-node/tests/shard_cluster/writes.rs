@@ -1,13 +1,11 @@
 //! Commands of three nodes: decided once, seen everywhere, synced before they are acknowledged.
 
-mod shard_kit;
-
 use std::time::Duration;
 
+use crate::kit::{Cluster, SYSTEM, get_from, put_record, put_record_if};
 use metadata::command::RecordCondition;
 use metadata::ids::NodeId;
 use metadata::reply::Done;
-use shard_kit::{Cluster, SYSTEM, get_from, put_record, put_record_if};
 use storage_node::shard::{ReadFrom, ShardFault};
 use storage_node::wire::CallKind;
 

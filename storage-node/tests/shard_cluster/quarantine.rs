@@ -1,11 +1,9 @@
 //! DUR-5: a store that was shortened, emptied or replaced does not vote, and says what to do.
 
-mod shard_kit;
-
 use std::path::Path;
 
+use crate::kit::{Cluster, SYSTEM, get_from, put_record};
 use metadata::ids::NodeId;
-use shard_kit::{Cluster, SYSTEM, get_from, put_record};
 use storage_node::shard::{Damage, ReadFrom, ShardFault, ShardOptions};
 
 async fn written_to() -> (Cluster, NodeId) {

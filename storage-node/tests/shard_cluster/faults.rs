@@ -1,14 +1,12 @@
 //! Lost leaders, lost nodes, restarts, followers that were away.
 
-mod shard_kit;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::kit::{Cluster, PATIENCE, SYSTEM, get_from, put_record, put_record_if};
 use metadata::command::RecordCondition;
 use metadata::ids::NodeId;
 use metadata::reply::Done;
-use shard_kit::{Cluster, PATIENCE, SYSTEM, get_from, put_record, put_record_if};
 use storage_node::shard::{LogLimits, ReadFrom};
 
 #[tokio::test(flavor = "multi_thread")]

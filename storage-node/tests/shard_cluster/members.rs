@@ -1,14 +1,12 @@
 //! Members, leaders, clocks, and copies of the system shard.
 
-mod shard_kit;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::kit::{Cluster, SYSTEM, get_from, put_record};
 use bytes::Bytes;
 use clock::{ManualClock, SystemClock, WallClock};
 use metadata::ids::{NodeId, ShardId};
-use shard_kit::{Cluster, SYSTEM, get_from, put_record};
 use storage_node::shard::calls::{WatchCall, WatchFrom};
 use storage_node::shard::{LogLimits, ReadFrom, ShardFault, Shards};
 
@@ -24,10 +22,12 @@ async fn a_member_is_replaced_by_another_node() {
     let voters: BTreeSet<NodeId> = (1..=4).map(NodeId).filter(|node| *node != leaving).collect();
     cluster.node(leader).change_voters(SYSTEM, &voters).await.unwrap();
     cluster.stop(leaving).await;
-    assert_eq!(
-        get_from(&fresh, "key", ReadFrom::AnyReplica).await.unwrap(),
-        Some("before".into())
-    );
+    let seen = cluster
+        .until_async("the new member hears of the leader", || async {
+            get_from(&fresh, "key", ReadFrom::AnyReplica).await.ok()
+        })
+        .await;
+    assert_eq!(seen, Some("before".into()));
     cluster.put("key", "after").await;
     let status = cluster.node(leader).status();
     assert_eq!(status.shards[0].voters.iter().copied().collect::<BTreeSet<_>>(), voters);

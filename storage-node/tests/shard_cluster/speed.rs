@@ -1,16 +1,14 @@
 //! How fast three nodes in one process decide and answer; run by name, prints what it measured.
 
-mod shard_kit;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::kit::Cluster;
 use bytes::Bytes;
 use metadata::command::{Command, Condition, Envelope, NewBody, NewObject};
 use metadata::ids::{BucketId, NodeId, ShardId};
 use metadata::model::{ETag, VersionSelector};
 use metadata::query::Query;
-use shard_kit::Cluster;
 use storage_node::shard::{ReadFrom, Shards};
 
 const SHARD: ShardId = ShardId(1);

@@ -1,0 +1,8 @@
+//! Shards of several nodes in one process, each with a real store, over a network that can be cut.
+
+mod faults;
+mod kit;
+mod members;
+mod quarantine;
+mod speed;
+mod writes;
