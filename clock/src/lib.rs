@@ -42,7 +42,10 @@ pub trait Dice: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl WallClock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system clock"
+    )]
     fn now_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -54,7 +57,10 @@ impl WallClock for SystemClock {
 pub struct SystemDice;
 
 impl Dice for SystemDice {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks the system for randomness")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that asks the system for randomness"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         rand::rng().fill_bytes(bytes);
     }
@@ -102,6 +108,9 @@ impl SeededDice {
 
 impl Dice for SeededDice {
     fn fill(&self, bytes: &mut [u8]) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill_bytes(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .fill_bytes(bytes);
     }
 }

@@ -40,7 +40,9 @@ impl Expectation {
             Self::Body => !response.status().is_success(),
         };
         if unannounced {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 }

@@ -26,18 +26,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "proxy",
         ],
     ),
-    (
-        "halo-tests",
-        &[
-            "clock",
-            "metadata",
-            "ring-builder",
-            "storage-node",
-            "store",
-            "identity",
-            "proxy",
-        ],
-    ),
     ("xtask", &[]),
 ];
 /// Libraries whose name in the code is not the package's.
