@@ -11,6 +11,7 @@ pub mod admin;
 mod config;
 mod device_set;
 mod open_devices;
+mod open_files;
 mod service;
 mod status;
 mod storage_node;

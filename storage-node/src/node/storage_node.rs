@@ -1,6 +1,7 @@
 //! [`StorageNode`]: the parts of one node, built and wired in one visible place, and stopped in good order.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::NodeConfig;
 use super::device_set::DeviceSet;
 use super::open_devices::OpenDevices;
+use super::open_files::wait_until_closed;
 use super::service::NodeService;
 use super::status::NodeStatus;
 use super::watchers::Watchers;
@@ -66,6 +68,8 @@ pub struct StorageNode {
     blobs: BlobServer,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// Where its files are.
+    folders: Vec<PathBuf>,
 }
 
 impl StorageNode {
@@ -158,21 +162,37 @@ impl StorageNode {
 
     /// Stops in good order, within a bounded time: no new work, no new calls, shards, devices.
     pub async fn stop(self) {
-        self.stop.cancel();
-        for task in &self.tasks {
+        let Self {
+            service,
+            shards,
+            devices,
+            client,
+            wire,
+            blobs,
+            stop,
+            tasks,
+            folders,
+            ..
+        } = self;
+        stop.cancel();
+        for task in &tasks {
             task.abort();
         }
-        for task in self.tasks {
+        for task in tasks {
             // Aborted or done, both are the end.
             let _ = task.await;
         }
-        self.blobs.stop(STOP_EACH).await;
-        if tokio::time::timeout(STOP_EACH, self.shards.stop()).await.is_err() {
+        blobs.stop(STOP_EACH).await;
+        if tokio::time::timeout(STOP_EACH, shards.stop()).await.is_err() {
             tracing::warn!("the shards did not stop in time");
         }
-        self.wire.stop(STOP_EACH).await;
-        if tokio::time::timeout(STOP_EACH, self.devices.close()).await.is_err() {
+        wire.stop(STOP_EACH).await;
+        if tokio::time::timeout(STOP_EACH, devices.close()).await.is_err() {
             tracing::warn!("the devices did not close in time");
+        }
+        drop((service, shards, devices, client, wire, blobs));
+        if !wait_until_closed(folders, STOP_EACH).await {
+            tracing::warn!("somebody still uses this node's databases");
         }
     }
 }
@@ -279,6 +299,7 @@ impl BoundNode {
         };
         let mut tasks = work::start(&workshop, &stop);
         tasks.push(tokio::spawn(register(client.clone(), record, stop.clone())));
+        let folders = folders(&config).await;
         Ok(StorageNode {
             node: config.node,
             address,
@@ -290,8 +311,20 @@ impl BoundNode {
             blobs,
             stop,
             tasks,
+            folders,
         })
     }
+}
+
+/// The folders this node keeps files open in, as the system names them.
+async fn folders(config: &NodeConfig) -> Vec<PathBuf> {
+    let devices = config.devices.iter().map(|device| device.path.clone());
+    let all: Vec<PathBuf> = devices.chain([config.shards.dir.clone()]).collect();
+    let named = tokio::task::spawn_blocking(|| {
+        let named = |folder: PathBuf| folder.canonicalize().unwrap_or(folder);
+        all.into_iter().map(named).collect()
+    });
+    named.await.unwrap_or_default()
 }
 
 /// A quarantined store is no reason not to start: its devices serve, and an operator has somebody to ask.
