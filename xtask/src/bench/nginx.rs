@@ -1,7 +1,7 @@
 //! nginx serving files of the measured sizes, for comparison.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::cargo::{has, output};
 
 const START_MAX: Duration = Duration::from_secs(5);
 
-/// A running nginx with two workers, as many as the machines we measure on have cores.
+/// A running nginx.
 pub struct Nginx {
     master: Child,
     port: u16,
@@ -43,7 +43,9 @@ impl Nginx {
             .context("nginx")?;
         let nginx = Self { master, port };
         let begun = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while children_of(nginx.master.id()).len() < WORKERS
+            || std::net::TcpStream::connect(("127.0.0.1", port)).is_err()
+        {
             if begun.elapsed() > START_MAX {
                 bail!("nginx does not answer on port {port}");
             }
@@ -55,7 +57,7 @@ impl Nginx {
     /// Measures GETs of the load's size.
     pub fn measure(&self, halo: &Path, load: &Load, seconds: u64) -> anyhow::Result<Row> {
         eprintln!("== nginx: get {}, {} connections", load.size, load.connections);
-        let pids: Vec<String> = self.workers().iter().map(ToString::to_string).collect();
+        let pids: Vec<String> = children_of(self.master.id()).iter().map(ToString::to_string).collect();
         let mut command = Command::new(halo);
         command.args([
             "bench",
@@ -72,12 +74,20 @@ impl Nginx {
         let report = output(command.args(["--pids", &pids.join(",")]))?;
         Ok(Row::of("nginx", load, &serde_json::from_str::<Value>(&report)?))
     }
+}
 
-    fn workers(&self) -> Vec<u32> {
-        let children = PathBuf::from(format!("/proc/{0}/task/{0}/children", self.master.id()));
-        let text = std::fs::read_to_string(children).unwrap_or_default();
-        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-    }
+/// How many worker processes are asked for: as many as the machines we measure on have cores.
+const WORKERS: usize = 2;
+
+/// The processes whose parent is `master`.
+fn children_of(master: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parent = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    pids.filter(|pid| parent(*pid) == Some(master)).collect()
 }
 
 impl Drop for Nginx {
@@ -93,7 +103,7 @@ fn configuration(folder: &Path, www: &Path, port: u16) -> String {
     // Started by root, the workers must still be able to read the temporary folder.
     let user = if is_root() { "user root;" } else { "" };
     format!(
-        "daemon off; {user} worker_processes 2; pid {folder}/pid; error_log {folder}/error.log;\n\
+        "daemon off; {user} worker_processes {WORKERS}; pid {folder}/pid; error_log {folder}/error.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;\n\
          client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;\n\
