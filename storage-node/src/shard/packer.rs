@@ -177,8 +177,8 @@ impl PackerTask {
                 },
                 Err(fatal) => Err(ShardFault::Fatal(fatal.to_string())),
             };
-            drop(turn);
             answer(replies, decided);
+            drop(turn);
         });
     }
 }

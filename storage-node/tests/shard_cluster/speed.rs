@@ -9,7 +9,7 @@ use metadata::command::{Command, Condition, Envelope, NewBody, NewObject};
 use metadata::ids::{BucketId, NodeId, ShardId};
 use metadata::model::{ETag, VersionSelector};
 use metadata::query::Query;
-use storage_node::shard::{ReadFrom, Shards};
+use storage_node::shard::{ReadFrom, ShardOptions, Shards};
 
 const SHARD: ShardId = ShardId(1);
 const CLIENTS: u64 = 64;
@@ -94,7 +94,18 @@ fn report(name: &str, done: u64, took: Duration, cpu: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement, run by name"]
 async fn small_puts_and_gets_of_64_clients() {
-    let cluster = Arc::new(Cluster::start(3, |options| options.key_shards = 1).await);
+    for in_flight_max in [1, 2] {
+        eprintln!("entries in flight: {in_flight_max}");
+        measure(in_flight_max).await;
+    }
+}
+
+async fn measure(in_flight_max: usize) {
+    let adjust = move |options: &mut ShardOptions| {
+        options.key_shards = 1;
+        options.packing.in_flight_max = in_flight_max;
+    };
+    let cluster = Arc::new(Cluster::start(3, adjust).await);
     let leader = cluster.node(cluster.leader(SHARD).await);
     writes(&cluster, &leader, "put, real syncs", Duration::from_secs(5)).await;
     for faults in cluster.faults.values() {
