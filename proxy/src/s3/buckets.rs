@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use s3s::dto::{self, BucketLocationConstraint, CreateBucketConfiguration};
 use s3s::{S3Request, S3Response, S3Result};
-use store::{BucketInfo, Created};
+use store::{Bucket, BucketInfo, Created, ListUploads, StoreError};
 
 use super::errors::{error, error_with, from_store, invalid_argument, not_implemented};
 use super::names::{owner, timestamp};
@@ -113,6 +113,15 @@ fn check_location(edge: &Edge, configuration: Option<&CreateBucketConfiguration>
     }
 }
 
+/// Names that AWS refuses beyond what s3s checks: dashes beside dots, and what AWS keeps for itself.
+fn reserved(name: &str) -> bool {
+    const BEGINNINGS: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+    const ENDS: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+    [".-", "-.", ".."].iter().any(|pair| name.contains(pair))
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        || ENDS.iter().any(|end| name.ends_with(end))
+}
+
 /// CreateBucket.
 pub(crate) async fn create(
     edge: &Edge,
@@ -121,6 +130,9 @@ pub(crate) async fn create(
     let caller = Caller::of(&request, "CreateBucket")?;
     check_location(edge, request.input.create_bucket_configuration.as_ref())?;
     let name = request.input.bucket;
+    if reserved(&name) {
+        return Err(error("InvalidBucketName"));
+    }
     let (_, created) = edge
         .store
         .create_bucket(&caller.cx, &name, true)
@@ -148,6 +160,36 @@ pub(crate) async fn head(
     Ok(S3Response::new(output))
 }
 
+/// Ends the open uploads of a bucket that holds nothing else; false when it does. In AWS an unfinished upload does not
+/// keep a bucket alive, and what comes into the bucket meanwhile still makes the deletion fail.
+async fn end_uploads(edge: &Edge, caller: &Caller, bucket: &Bucket) -> S3Result<bool> {
+    let (_, totals) = edge.store.bucket_state(&caller.cx, bucket).await.map_err(from_store)?;
+    if totals.objects + totals.noncurrent > 0 || totals.uploads == 0 {
+        return Ok(false);
+    }
+    loop {
+        let query = ListUploads {
+            bucket: bucket.info.id,
+            limit: PAGE,
+            ..ListUploads::default()
+        };
+        let page = edge
+            .store
+            .list_uploads(&caller.cx, bucket, query)
+            .await
+            .map_err(from_store)?;
+        for (key, row) in page.entries {
+            match edge.store.abort_upload(&caller.cx, bucket, key, row.id).await {
+                Ok(()) | Err(StoreError::NoSuchUpload) => {}
+                Err(other) => return Err(from_store(other)),
+            }
+        }
+        if !page.more {
+            return Ok(true);
+        }
+    }
+}
+
 /// DeleteBucket.
 pub(crate) async fn delete(
     edge: &Edge,
@@ -155,10 +197,15 @@ pub(crate) async fn delete(
 ) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
     let caller = Caller::of(&request, "DeleteBucket")?;
     let bucket = edge.bucket(&caller, &request.input.bucket).await?;
-    edge.store
-        .delete_bucket(&caller.cx, &bucket)
-        .await
-        .map_err(from_store)?;
+    match edge.store.delete_bucket(&caller.cx, &bucket).await {
+        Err(StoreError::BucketNotEmpty) if end_uploads(edge, &caller, &bucket).await? => {
+            edge.store
+                .delete_bucket(&caller.cx, &bucket)
+                .await
+                .map_err(from_store)?;
+        }
+        done => done.map_err(from_store)?,
+    }
     Ok(S3Response::with_status(
         dto::DeleteBucketOutput {},
         http::StatusCode::NO_CONTENT,

@@ -54,15 +54,19 @@ pub(crate) struct Promise {
     pub(crate) header: Option<(ChecksumAlgorithm, Vec<u8>)>,
     /// A checksum that comes in the trailer.
     pub(crate) trailer: Option<ChecksumAlgorithm>,
+    /// The payload's SHA-256 of the signature, when s3s could not check it.
+    pub(crate) payload: Option<[u8; 32]>,
 }
 
 impl Promise {
     /// Reads the headers. A checksum we cannot verify is refused (CON-3).
     pub(crate) fn of(headers: &HeaderMap) -> S3Result<Self> {
+        let (md5, header, trailer) = (content_md5(headers)?, declared(headers)?, trailer(headers)?);
         let promise = Self {
-            md5: content_md5(headers)?,
-            header: declared(headers)?,
-            trailer: trailer(headers)?,
+            md5,
+            header,
+            trailer,
+            payload: None,
         };
         if promise.header.is_some() && promise.trailer.is_some() {
             return Err(invalid_request("Expecting a single x-amz-checksum- header"));
@@ -85,6 +89,20 @@ impl Promise {
             }
         }
         Ok(promise)
+    }
+
+    /// Adds the payload's digest of the signature.
+    pub(crate) fn with_payload(self, payload: Option<[u8; 32]>) -> Self {
+        Self { payload, ..self }
+    }
+
+    /// What must be computed of the bytes, besides MD5, to hold them against the promise.
+    pub(crate) fn digests(&self) -> Vec<ChecksumAlgorithm> {
+        let payload = self.payload.map(|_| ChecksumAlgorithm::Sha256);
+        self.algorithm()
+            .into_iter()
+            .chain(payload.filter(|payload| Some(*payload) != self.algorithm()))
+            .collect()
     }
 
     /// The algorithm promised, wherever its value comes.
@@ -114,6 +132,11 @@ impl Promise {
 
     /// Compares the promise with what was computed.
     fn check(&self, digests: &Digests, trailers: Option<&TrailingHeaders>) -> Result<(), Rejected> {
+        if let Some(payload) = &self.payload
+            && digests.checksum(ChecksumAlgorithm::Sha256) != Some(payload)
+        {
+            return Err(Rejected("XAmzContentSHA256Mismatch"));
+        }
         if self.md5.is_some_and(|md5| md5 != digests.md5) {
             return Err(Rejected("BadDigest"));
         }
@@ -132,11 +155,14 @@ impl Promise {
 
     /// Checks a small body that is in memory.
     pub(crate) fn check_bytes(&self, bytes: &[u8], trailers: Option<&TrailingHeaders>) -> Result<(), Rejected> {
-        let checksums = self.algorithm().map(|algorithm| (algorithm, compute(algorithm, bytes)));
+        let computed = self
+            .digests()
+            .into_iter()
+            .map(|algorithm| (algorithm, compute(algorithm, bytes)));
         let digests = Digests {
             md5: md5::Md5::digest(bytes).into(),
             size: bytes.len() as u64,
-            checksums: checksums.into_iter().collect(),
+            checksums: computed.collect(),
         };
         self.check(&digests, trailers)
     }

@@ -25,7 +25,7 @@ use super::host::Domains;
 use super::interpret::{self, Interpreter};
 use super::keepalive::Timing;
 use super::query::Query;
-use super::request::Ticket;
+use super::request::{Ticket, Unmeasured};
 use super::service::Edge;
 use super::{S3Options, auth};
 use crate::http::{Admission, LogLine, Logged, Permit, Stalling};
@@ -147,7 +147,16 @@ impl Inner {
                 let stream = Chunked::new(BodyDataStream::new(body), framing, ticket.clone());
                 Body::http_body_unsync(StreamBody::new(stream.map(|piece| piece.map(http_body::Frame::data))))
             }
-            Mechanism::Header(Payload::Plain) | Mechanism::Presigned | Mechanism::V2 => Body::http_body_unsync(body),
+            Mechanism::Header(Payload::Plain) | Mechanism::Presigned | Mechanism::V2 => {
+                let measured = http_body::Body::size_hint(&body).exact().is_some();
+                let body = Body::http_body_unsync(body);
+                if measured {
+                    body
+                } else {
+                    parts.extensions.insert(Unmeasured::new(body));
+                    Body::empty()
+                }
+            }
         };
         parts.extensions.insert(ticket.clone());
         self.verify

@@ -82,7 +82,12 @@ pub(crate) fn check(
         let signed = Signed::from_header(authorization)?;
         return in_the_header(method, &signed, headers, now).map(Mechanism::Header);
     }
-    if authorization.starts_with("AWS ") {
+    if let Some(pair) = authorization.strip_prefix("AWS ") {
+        if !pair.contains(':') {
+            return Err(invalid_argument(
+                "AWS authorization header is invalid. Expected AwsAccessKeyId:signature",
+            ));
+        }
         return version_2(query, headers, now, sigv2).map(|()| Mechanism::V2);
     }
     Err(invalid_argument("Unsupported Authorization Type"))
@@ -182,7 +187,7 @@ fn in_the_header(method: &Method, signed: &Signed, headers: &mut HeaderMap, now:
             ),
         ));
     }
-    if given == DateHeader::Date {
+    if given == DateHeader::Other {
         let value = HeaderValue::from_str(&date).map_err(|_| no_date())?;
         headers.insert("x-amz-date", value);
     }
@@ -196,8 +201,10 @@ fn in_the_header(method: &Method, signed: &Signed, headers: &mut HeaderMap, now:
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DateHeader {
+    /// `x-amz-date` in the form that s3s reads.
     Amz,
-    Date,
+    /// Another header or form; s3s is given the one it reads. What is signed says the same: it was checked.
+    Other,
 }
 
 fn no_date() -> S3Error {
@@ -207,17 +214,21 @@ fn no_date() -> S3Error {
     )
 }
 
-/// When the request was signed, and which header says so.
+/// When the request was signed, and whether s3s can read it.
 fn request_date(headers: &HeaderMap) -> S3Result<(i64, DateHeader)> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    if let Some(text) = text("x-amz-date") {
-        let at = parse_amz_date(text).ok_or_else(no_date)?;
+    let text = text("x-amz-date").or_else(|| text("date")).ok_or_else(no_date)?;
+    if headers.contains_key("x-amz-date")
+        && let Some(at) = parse_amz_date(text)
+    {
         return Ok((at, DateHeader::Amz));
     }
-    let text = text("date").ok_or_else(no_date)?;
-    let http = || parse_http_date(text).and_then(|seconds| i64::try_from(seconds).ok());
-    let at = parse_amz_date(text).or_else(http).ok_or_else(no_date)?;
-    Ok((at, DateHeader::Date))
+    // Some clients write the zone as a number.
+    let number = text.strip_suffix(" -0000").or_else(|| text.strip_suffix(" +0000"));
+    let long = number.map_or_else(|| text.to_owned(), |front| format!("{front} GMT"));
+    let long = || parse_http_date(&long).and_then(|seconds| i64::try_from(seconds).ok());
+    let at = parse_amz_date(text).or_else(long).ok_or_else(no_date)?;
+    Ok((at, DateHeader::Other))
 }
 
 fn payload(method: &Method, headers: &HeaderMap) -> S3Result<Payload> {

@@ -18,7 +18,7 @@ use super::guard::is_v4_parameter;
 use super::host::Domains;
 use super::query::Query;
 use super::range::ByteRange;
-use super::request::{Caller, Ticket};
+use super::request::{Caller, Ticket, Unmeasured};
 use super::{copy_source, keepalive, refuse, small_body};
 use crate::http::{Admission, Permit};
 
@@ -78,6 +78,7 @@ impl Interpreter {
             .cloned()
             .ok_or_else(|| error("InternalError"))?;
         let framing = request.extensions.get::<Framing>().copied();
+        let unmeasured = request.extensions.get::<Unmeasured>().and_then(Unmeasured::take);
         let credentials = request.credentials.take().ok_or_else(|| error("AccessDenied"))?;
         let key = self.keys.lookup(&credentials.access_key).await.map_err(|cause| {
             tracing::warn!(%cause, "an access key could not be looked up");
@@ -103,7 +104,14 @@ impl Interpreter {
             display_name: key.display_name.clone(),
             ..caller
         };
-        lengths(&request.method, &target, &query, &mut headers, framing, &caller)?;
+        let mut caller = caller;
+        if let Some(body) = unmeasured {
+            caller.payload = payload_digest(&headers);
+            headers.remove(header::CONTENT_LENGTH);
+            request.input = body;
+        } else {
+            lengths(&request.method, &target, &query, &mut headers, framing, &caller)?;
+        }
         for spent in SPENT {
             headers.remove(spent);
         }
@@ -114,9 +122,7 @@ impl Interpreter {
                 has_key: target.has_key,
                 query: &query,
             };
-            let bytes = document
-                .read(&headers, request.input, trailers.as_ref(), &ticket, max)
-                .await?;
+            let bytes = document.read(&headers, request.input, &caller, max).await?;
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             Body::from(bytes)
         } else {
@@ -221,6 +227,7 @@ fn read(
         expires,
         overrides: overrides(query)?,
         trailers: None,
+        payload: None,
         host,
     })
 }
@@ -239,11 +246,16 @@ fn overrides(query: &Query) -> S3Result<HeaderMap> {
 
 /// `aws-chunked` is how the body travelled, not what it is.
 fn plain_encoding(headers: &mut HeaderMap) {
-    let values: Vec<String> = headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .filter_map(|v| v.to_str().ok().map(str::to_owned))
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let values: Vec<String> = values
+        .filter_map(|value| value.to_str().ok().map(str::to_owned))
         .collect();
+    if !values
+        .iter()
+        .any(|value| value.to_ascii_lowercase().contains("aws-chunked"))
+    {
+        return;
+    }
     let kept: Vec<&str> = values
         .iter()
         .flat_map(|value| value.split(','))
@@ -251,7 +263,7 @@ fn plain_encoding(headers: &mut HeaderMap) {
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
         .collect();
     headers.remove(header::CONTENT_ENCODING);
-    if let Ok(value) = HeaderValue::from_str(&kept.join(","))
+    if let Ok(value) = HeaderValue::from_str(&kept.join(", "))
         && !kept.is_empty()
     {
         headers.insert(header::CONTENT_ENCODING, value);
@@ -281,6 +293,13 @@ fn lengths(
     } else {
         Ok(())
     }
+}
+
+/// The digest that the signature promised of the payload.
+fn payload_digest(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    hex::decode_to_slice(headers.get("x-amz-content-sha256")?, &mut digest).ok()?;
+    Some(digest)
 }
 
 fn is_slow(method: &Method, query: &Query, caller: &Caller) -> bool {

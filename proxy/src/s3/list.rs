@@ -53,7 +53,7 @@ pub(crate) fn prefixes(found: &[Key], url: bool) -> Option<Vec<CommonPrefix>> {
 }
 
 /// The greatest key or common prefix of a page: where the next one begins.
-pub(crate) fn last_of<'a, T>(page: &'a Page<(Key, T)>) -> Option<&'a Key> {
+pub(crate) fn last_of<T>(page: &Page<(Key, T)>) -> Option<&Key> {
     let entry = page.entries.last().map(|(key, _)| key);
     entry.max(page.prefixes.last())
 }
@@ -146,9 +146,12 @@ pub(crate) async fn objects(
         .filter(|_| page.more && delimiter.is_some())
         .map(|key| listed(key, url));
     let encoded = |text: Option<String>| Some(listed(text.unwrap_or_default().as_bytes(), url));
+    let prefix = input.prefix.unwrap_or_default();
+    // Some clients decode this element and some do not: it is encoded only where decoding would change it.
+    let ambiguous = prefix.contains(['%', '+']);
     Ok(S3Response::new(dto::ListObjectsOutput {
         name: Some(input.bucket),
-        prefix: encoded(input.prefix),
+        prefix: Some(listed(prefix.as_bytes(), url && ambiguous)),
         marker: encoded(input.marker),
         max_keys: Some(size),
         is_truncated: Some(page.more),
@@ -189,16 +192,16 @@ pub(crate) async fn objects_v2(
     let url = url_encoded(input.encoding_type.as_ref())?;
     let size = page_size(input.max_keys, "maxKeys")?;
     let after = match (&input.continuation_token, &input.start_after) {
-        (Some(token), _) => Some(read_token(token)?),
-        (None, Some(start)) if !start.is_empty() => Some(start.clone().into_bytes()),
-        (None, _) => None,
+        (Some(token), _) if !token.is_empty() => Some(read_token(token)?),
+        (_, Some(start)) if !start.is_empty() => Some(start.clone().into_bytes()),
+        (_, _) => None,
     };
     let asked = Asked {
         bucket: &input.bucket,
         prefix: input.prefix.as_ref(),
         delimiter: input.delimiter.as_ref(),
         after,
-        start: input.continuation_token.is_none(),
+        start: input.continuation_token.as_ref().is_none_or(String::is_empty),
         size,
     };
     let page = ask(edge, &caller, asked).await?;

@@ -70,7 +70,7 @@ pub(crate) async fn upload_part(
 ) -> S3Result<S3Response<dto::UploadPartOutput>> {
     let caller = Caller::of(&request, "UploadPart")?;
     caller.conditions.none()?;
-    let promise = Promise::of(&request.headers)?;
+    let promise = Promise::of(&request.headers)?.with_payload(caller.payload);
     let input = request.input;
     let number = part_number(input.part_number)?;
     let id = upload_id(&input.upload_id)?;
@@ -78,7 +78,7 @@ pub(crate) async fn upload_part(
     let key = input.key.into_bytes();
     let put = PutPart {
         length: declared(input.content_length),
-        digests: promise.algorithm().into_iter().collect(),
+        digests: promise.digests(),
         // What is kept is the upload's own algorithm, whatever this client promised.
         finish: promise.finish(caller.trailers.clone(), None),
     };
@@ -104,7 +104,16 @@ fn named_parts(parts: Option<Vec<dto::CompletedPart>>, row: &UploadRow) -> S3Res
     if parts.len() > usize::from(store::PARTS_MAX) {
         return Err(error("MalformedXML"));
     }
-    parts.into_iter().map(|part| named_part(part, row)).collect()
+    let mut named: Vec<CompletedPart> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = named_part(part, row)?;
+        // A part that was sent twice may be named twice; the later one counts.
+        if named.last().is_some_and(|earlier| earlier.number == part.number) {
+            named.pop();
+        }
+        named.push(part);
+    }
+    Ok(named)
 }
 
 fn named_part(part: dto::CompletedPart, row: &UploadRow) -> S3Result<CompletedPart> {

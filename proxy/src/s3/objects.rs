@@ -63,8 +63,12 @@ pub(crate) async fn put(
     request: S3Request<dto::PutObjectInput>,
 ) -> S3Result<S3Response<dto::PutObjectOutput>> {
     let caller = Caller::of(&request, "PutObject")?;
-    let promise = Promise::of(&request.headers)?;
+    let promise = Promise::of(&request.headers)?.with_payload(caller.payload);
     let keep = promise.algorithm().unwrap_or(DEFAULT_CHECKSUM);
+    let mut digests = promise.digests();
+    if !digests.contains(&keep) {
+        digests.push(keep);
+    }
     let attributes = attributes(&request.headers, &caller);
     let input = request.input;
     let put = PutObject {
@@ -73,7 +77,7 @@ pub(crate) async fn put(
         user: user_metadata(input.metadata)?,
         tags: tagging::from_header(input.tagging.as_deref())?,
         length: declared(input.content_length),
-        digests: vec![keep],
+        digests,
         finish: promise.finish(caller.trailers.clone(), Some(keep)),
     };
     let bucket = edge.bucket(&caller, &input.bucket).await?;

@@ -114,11 +114,6 @@ pub(crate) fn check(method: &Method, has_key: bool, query: &Query, headers: &Hea
     if text("x-amz-bucket-object-lock-enabled").is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
         return Err(not_implemented("x-amz-bucket-object-lock-enabled"));
     }
-    if text("x-amz-bypass-governance-retention").is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
-        return Err(invalid_argument(
-            "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.",
-        ));
-    }
     if text("x-amz-object-ownership").is_some_and(|value| value != "BucketOwnerEnforced") {
         return Err(not_implemented("x-amz-object-ownership"));
     }

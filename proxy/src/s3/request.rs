@@ -1,9 +1,9 @@
 //! What travels beside a request: a ticket from its first byte on, a caller once its signature is verified.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use s3s::{S3Request, S3Result, TrailingHeaders};
+use s3s::{Body, S3Request, S3Result, TrailingHeaders};
 use store::{RequestContext, RequestId};
 
 use super::conditions::Conditions;
@@ -43,6 +43,23 @@ impl Ticket {
     }
 }
 
+/// A body of unknown length (`Transfer-Encoding: chunked`). s3s verifies signatures only of bodies whose length it knows,
+/// so it is led past the verifying service, and its digest is checked here.
+#[derive(Clone)]
+pub(crate) struct Unmeasured(Arc<Mutex<Option<Body>>>);
+
+impl Unmeasured {
+    /// Keeps a body.
+    pub(crate) fn new(body: Body) -> Self {
+        Self(Arc::new(Mutex::new(Some(body))))
+    }
+
+    /// Gives the body back, once.
+    pub(crate) fn take(&self) -> Option<Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// A request whose signature was verified: who asks, and the headers that are read here instead of by s3s.
 pub(crate) struct Caller {
     /// The request.
@@ -69,6 +86,8 @@ pub(crate) struct Caller {
     pub(crate) overrides: http::HeaderMap,
     /// Trailers of an aws-chunked body, once it was read.
     pub(crate) trailers: Option<TrailingHeaders>,
+    /// The payload's SHA-256, when s3s could not check it (a body of unknown length).
+    pub(crate) payload: Option<[u8; 32]>,
     /// The host the client spoke to, for `Location`.
     pub(crate) host: String,
 }

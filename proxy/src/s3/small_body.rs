@@ -1,18 +1,17 @@
 //! XML documents of requests: read whole within a bound, and verified, before s3s parses them. s3s verifies neither
 //! Content-MD5 nor `x-amz-checksum-*`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::{HeaderMap, Method};
-use s3s::{Body, S3Result, TrailingHeaders};
+use s3s::{Body, S3Result};
 
 use super::checksums::Promise;
 use super::errors::{error, error_with, invalid_request};
 use super::query::Query;
-use super::request::Ticket;
+use super::request::Caller;
 use super::upload::body_error;
 
 /// Whether the request's body is a document (and not an object's bytes).
@@ -47,11 +46,11 @@ impl Document<'_> {
         &self,
         headers: &HeaderMap,
         mut body: Body,
-        trailers: Option<&TrailingHeaders>,
-        ticket: &Arc<Ticket>,
+        caller: &Caller,
         max: usize,
     ) -> S3Result<Bytes> {
-        let promise = Promise::of(headers)?;
+        let ticket = &caller.ticket;
+        let promise = Promise::of(headers)?.with_payload(caller.payload);
         if needs_digest(self.method, self.has_key, self.query) && !promise.is_any() {
             return Err(invalid_request(
                 "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
@@ -78,7 +77,7 @@ impl Document<'_> {
             return Err(error("IncompleteBody"));
         }
         promise
-            .check_bytes(&bytes, trailers)
+            .check_bytes(&bytes, caller.trailers.as_ref())
             .map_err(|rejected| error(rejected.0))?;
         Ok(bytes.freeze())
     }

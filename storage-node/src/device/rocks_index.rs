@@ -21,6 +21,9 @@ use rocksdb::{
 use super::blob::{BlobKey, KEY_BYTES};
 use super::index::{Entry, Index, IndexBatch, IndexError, Kill, SegmentRow};
 
+/// A row's key and value as RocksDB gives them.
+type RawRow = (Box<[u8]>, Box<[u8]>);
+
 const ROW_VERSION: u8 = 1;
 const ENTRIES: &str = "entries";
 const SEGMENTS: &str = "segments";
@@ -79,7 +82,7 @@ impl RocksIndex {
     }
 
     /// All rows of a small family.
-    fn all(&self, name: &str) -> Result<Vec<(Box<[u8]>, Box<[u8]>)>, IndexError> {
+    fn all(&self, name: &str) -> Result<Vec<RawRow>, IndexError> {
         let family = self.family(name)?;
         self.db
             .iterator_cf(&family, IteratorMode::Start)
