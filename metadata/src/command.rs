@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BucketId, DeviceId, MultipartId, RequestId, WriteId};
 use crate::model::{
-    Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Key, ProjectId, Stored, VersionSelector, Versioning,
+    Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Key, PolicyId, ProjectId, Stored, VersionSelector,
+    Versioning,
 };
 
 /// The format version of an encoded [`Batch`].
@@ -242,6 +243,35 @@ pub enum Command {
         table: String,
         key: String,
         expect: RecordCondition,
+    },
+
+    /// Key shards: from this entry on, a commit whose stream was placed by an older ring than `ring_version` is refused
+    /// (DESIGN §3.4), so that an older ring can be retired. A fence never goes down.
+    RaiseFence { policy: PolicyId, ring_version: u64 },
+
+    /// Replaces the user metadata and standard headers of the latest version, without a new version (Swift POST). Old
+    /// headers named by `kept` stay unless `attributes` gives them anew; a name that ends with `/` keeps all that begin
+    /// with it. So a POST that races with a PUT never mixes two objects.
+    PostObject {
+        bucket: BucketId,
+        key: Key,
+        attributes: Attributes,
+        user: Attributes,
+        kept: Vec<String>,
+    },
+    /// Sets or removes one of the bucket's documents if it still is `expect` (`None`: there is none).
+    SwapDocument {
+        bucket: BucketId,
+        name: String,
+        expect: Option<Bytes>,
+        document: Option<Bytes>,
+    },
+    /// Deletes the latest version, by the bucket's versioning, if it is an object with exactly this standard header.
+    DeleteMarked {
+        bucket: BucketId,
+        key: Key,
+        attribute: (String, String),
+        owner: ProjectId,
     },
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Meta       's'                                                 the shard's counters
+//!            'f' | policy                                        the oldest ring whose commits are taken
 //! Current    bucket | key                                        raw key, so a listing reads it without decoding
 //! Versions   bucket | escaped key | 00 00 | !seq                 a key's versions stand newest first
 //! Nulls      bucket | escaped key | 00 00
@@ -33,9 +34,15 @@
 
 use crate::command::ReclaimKey;
 use crate::ids::{BucketId, MultipartId, RequestId, Seq, ShardId, WriteId};
+use crate::model::PolicyId;
 
-/// The one row of the Meta family.
+/// The row of the shard's counters.
 pub(crate) const META: &[u8] = b"s";
+
+/// The fence of a policy.
+pub(crate) fn fence(policy: PolicyId) -> Vec<u8> {
+    tagged(b'f', &[&policy.0.to_be_bytes()])
+}
 
 /// The start of all rows made by [`short`].
 pub(crate) const SHORT_BY_URGENCY: &[u8] = &[0];

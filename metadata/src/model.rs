@@ -75,7 +75,8 @@ pub struct Stream {
     pub chunk_bytes: u32,
     /// Which ring places it.
     pub policy: PolicyId,
-    /// The ring's version that placed it.
+    /// Which of the policy's rings placed it: the number the ring got when it was applied (storage-node's
+    /// `client::rings`), not its file's own version.
     pub ring_version: u64,
 }
 

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::command::ReclaimKey;
 use crate::ids::{BucketId, DeviceId, MultipartId, Seq, WriteId};
 use crate::model::{
-    BucketConfig, BucketInfo, Key, ManifestRow, MarkerRow, ObjectRow, PartRow, ProjectId, Record, RefRow, Totals,
-    UploadRow, VersionSelector,
+    BucketConfig, BucketInfo, Key, ManifestRow, MarkerRow, ObjectRow, PartRow, PolicyId, ProjectId, Record, RefRow,
+    ShortChunks, Totals, UploadRow, VersionSelector,
 };
 use crate::reply::Refusal;
 
@@ -88,6 +88,13 @@ pub enum Query {
         after: Option<String>,
         limit: usize,
     },
+
+    /// The oldest ring of a policy whose commits the shard takes.
+    Fence { policy: PolicyId },
+    /// The chunks of one stream that lack copies, and who holds them: the recorded exceptions to the ring.
+    ShortOf { write: WriteId },
+    /// The totals of many buckets of one shard, at most [`crate::PAGE_MAX`], in the order asked.
+    Totals { buckets: Vec<BucketId> },
 }
 
 /// Parameters of a listing of current objects.
@@ -181,6 +188,12 @@ pub enum Found {
     Record(Option<Record>),
     /// [`Query::ListRecords`].
     Records { records: Vec<(String, Record)>, more: bool },
+    /// [`Query::Fence`]; 0 without one.
+    Fence(u64),
+    /// [`Query::ShortOf`], by first chunk; at most [`crate::PAGE_MAX`] ranges.
+    ShortOf(Vec<ShortChunks>),
+    /// [`Query::Totals`].
+    Totals(Vec<Totals>),
 }
 
 /// One object version, as GET and HEAD need it.

@@ -7,8 +7,8 @@ use crate::codec;
 use crate::ids::{BucketId, MultipartId, Seq, WriteId};
 use crate::keys;
 use crate::model::{
-    Body, BucketConfig, BucketInfo, ManifestRow, MarkerRow, ObjectRow, PartRow, RefRow, Totals, UploadRow, UploadState,
-    VersionRow, VersionSelector,
+    Body, BucketConfig, BucketInfo, ManifestRow, MarkerRow, ObjectRow, PartRow, PolicyId, RefRow, Totals, UploadRow,
+    UploadState, VersionRow, VersionSelector,
 };
 use crate::query::Life;
 use crate::reply::Refusal;
@@ -72,6 +72,11 @@ pub(crate) fn misnamed(family: Family, key: &[u8]) -> RowsError {
 
 pub(crate) fn counters(rows: &dyn ReadRows) -> Result<Counters, RowsError> {
     Ok(get(rows, Family::Meta, keys::META)?.unwrap_or_default())
+}
+
+/// The oldest ring version whose commits are taken; 0 without a fence.
+pub(crate) fn fence(rows: &dyn ReadRows, policy: PolicyId) -> Result<u64, RowsError> {
+    Ok(get(rows, Family::Meta, &keys::fence(policy))?.unwrap_or_default())
 }
 
 pub(crate) fn bucket_config(rows: &dyn ReadRows, bucket: BucketId) -> Result<BucketConfig, RowsError> {

@@ -120,4 +120,8 @@ pub enum Refusal {
     /// The command was sent to a shard that does not execute it, or breaks a rule that callers check first.
     #[error("the command is invalid: {0}")]
     Invalid(String),
+    /// The stream was placed by a ring that is retired: its copies must be placed again by one of at least this version
+    /// (DESIGN §3.4). Nothing was changed, and the same stream may be committed under a fresh request id.
+    #[error("the ring that placed the copies is retired: version {fence} or newer is needed")]
+    RingRetired { fence: u64 },
 }

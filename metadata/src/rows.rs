@@ -13,7 +13,7 @@ pub use overlay::Overlay;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Family {
-    /// The shard's counters: time, next seq, next bucket id, sums.
+    /// The shard's counters (time, next seq, next bucket id, sums) and its fences.
     Meta = 0,
     /// Exactly what a plain listing shows.
     Current = 1,

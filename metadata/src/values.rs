@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{BucketId, DeviceId, Seq};
 use crate::model::{Key, Totals, UploadRow};
 
-/// The shard's counters: the one row of `meta`.
+/// The shard's counters: a row of `meta`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {
     /// Shard time: the largest stamp seen, milliseconds since the Unix epoch.

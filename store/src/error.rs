@@ -205,7 +205,10 @@ impl From<Refusal> for StoreError {
             Refusal::RecordConflict { version } => Self::RecordConflict { version },
             // The bytes were collected because the upload took longer than the orphans' grace period; or the sender's
             // clock is far behind. Both are cured by sending the request again.
-            Refusal::Condemned | Refusal::TooOld => Self::Unavailable(refusal.to_string()),
+            // A ring that was retired while the copies could not be placed again in time: as well.
+            Refusal::Condemned | Refusal::TooOld | Refusal::RingRetired { .. } => {
+                Self::Unavailable(refusal.to_string())
+            }
             Refusal::Invalid(why) => Self::Internal(why),
         }
     }

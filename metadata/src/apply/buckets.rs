@@ -49,6 +49,21 @@ pub(crate) fn set_document(
     Ok(Done::Ok)
 }
 
+/// As [`set_document`], decided against what stands now, so that two editors never lose each other's change.
+pub(crate) fn swap_document(
+    shard: &mut Shard<'_>,
+    bucket: BucketId,
+    name: &str,
+    expect: Option<&Bytes>,
+    document: Option<&Bytes>,
+) -> Result<Done, Fault> {
+    shard.writable(bucket)?;
+    if shard.config(bucket)?.documents.get(name) != expect {
+        return Err(Refusal::PreconditionFailed.into());
+    }
+    set_document(shard, bucket, name, document)
+}
+
 /// From here on every write to the bucket is refused. Sealing again answers the same (a finisher may repeat it).
 pub(crate) fn seal(shard: &mut Shard<'_>, bucket: BucketId) -> Result<Done, Fault> {
     if shard.config(bucket)?.sealed {

@@ -183,5 +183,25 @@ fn execute(shard: &mut Shard<'_>, command: &Command, kind: ShardKind) -> Result<
             value,
         } => records::put(shard, table, key, *expect, value),
         Command::DeleteRecord { table, key, expect } => records::delete(shard, table, key, *expect),
+        Command::PostObject {
+            bucket,
+            key,
+            attributes,
+            user,
+            kept,
+        } => objects::post(shard, *bucket, key, attributes, user, kept),
+        Command::SwapDocument {
+            bucket,
+            name,
+            expect,
+            document,
+        } => buckets::swap_document(shard, *bucket, name, expect.as_ref(), document.as_ref()),
+        Command::DeleteMarked {
+            bucket,
+            key,
+            attribute,
+            owner,
+        } => objects::delete_marked(shard, *bucket, key, attribute, owner),
+        Command::RaiseFence { policy, ring_version } => streams::raise_fence(shard, *policy, *ring_version),
     }
 }

@@ -242,6 +242,48 @@ pub(crate) fn set_metadata(
     Ok(Done::Ok)
 }
 
+/// As [`set_metadata`], but the headers named by `kept` stay as they are in the version that is changed.
+pub(crate) fn post(
+    shard: &mut Shard<'_>,
+    bucket: BucketId,
+    key: &[u8],
+    attributes: &Attributes,
+    user: &Attributes,
+    kept: &[String],
+) -> Result<Done, Fault> {
+    check_key(key)?;
+    shard.writable(bucket)?;
+    let (object, _) = object_of(shard, bucket, key, VersionSelector::Latest)?;
+    let stays = |name: &str| {
+        let named = |kept: &String| name == kept || (kept.ends_with('/') && name.starts_with(kept.as_str()));
+        kept.iter().any(named) && attributes.iter().all(|(given, _)| given != name)
+    };
+    let mut merged: Attributes = object.attributes.into_iter().filter(|(name, _)| stays(name)).collect();
+    merged.extend(attributes.iter().cloned());
+    set_metadata(shard, bucket, key, &merged, user)
+}
+
+/// Deletes what carries the mark, and nothing that was written over it meanwhile.
+pub(crate) fn delete_marked(
+    shard: &mut Shard<'_>,
+    bucket: BucketId,
+    key: &[u8],
+    attribute: &(String, String),
+    owner: &str,
+) -> Result<Done, Fault> {
+    check_key(key)?;
+    let versioning = shard.writable(bucket)?;
+    let marked = read::current(&shard.rows, bucket, key)?.is_some_and(|object| object.attributes.contains(attribute));
+    if marked {
+        return delete(shard, bucket, key, VersionSelector::Latest, &Condition::Always, owner);
+    }
+    Ok(Done::Deleted(DeleteDone {
+        version: None,
+        marker: false,
+        versioned: versioning != Versioning::Off,
+    }))
+}
+
 fn rewrite(shard: &mut Shard<'_>, bucket: BucketId, key: &[u8], object: ObjectRow, current: bool) {
     if current {
         shard.put(Family::Current, keys::current(bucket, key), &object);

@@ -10,7 +10,7 @@ use crate::codec::ROW_FORMAT;
 use crate::command::ReclaimKey;
 use crate::ids::{BucketId, MultipartId, WriteId};
 use crate::keys;
-use crate::model::{Body, ObjectRow, PartRow, RefRow, Stored};
+use crate::model::{Body, ObjectRow, PartRow, PolicyId, RefRow, Stored};
 use crate::query::Life;
 use crate::read;
 use crate::reply::{Done, Refusal};
@@ -35,12 +35,24 @@ pub(crate) fn check_commit(shard: &Shard<'_>, stored: &Stored) -> Result<(), Fau
         return Err(Fault::invalid("the write id's time lies in the future"));
     }
     short::check(stored)?;
+    let fence = read::fence(&shard.rows, stream.policy)?;
+    if stream.ring_version < fence {
+        return Err(Refusal::RingRetired { fence }.into());
+    }
     // An id too old to be committed is condemned by its age, so no row needs to be kept for it.
     match read::life(&shard.rows, stream.write, shard.now_ms())? {
         Life::Unknown => Ok(()),
         Life::Condemned | Life::Ending => Err(Refusal::Condemned.into()),
         Life::Referenced => Err(Fault::invalid("the stream was already committed")),
     }
+}
+
+/// Refuses commits placed by rings older than `ring_version` from now on; a fence never goes down.
+pub(crate) fn raise_fence(shard: &mut Shard<'_>, policy: PolicyId, ring_version: u64) -> Result<Done, Fault> {
+    if ring_version > read::fence(&shard.rows, policy)? {
+        shard.put(Family::Meta, keys::fence(policy), &ring_version);
+    }
+    Ok(Done::Ok)
 }
 
 /// Gives a checked stream its first reference.

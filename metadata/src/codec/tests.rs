@@ -115,6 +115,10 @@ fn commands() -> Vec<Command> {
             value: Bytes::new(),
         },
         Command::Tick,
+        Command::RaiseFence {
+            policy: PolicyId(u16::MAX),
+            ring_version: u64::MAX,
+        },
     ]
 }
 
@@ -160,6 +164,7 @@ fn replies() -> Vec<Reply> {
             null: false,
         }),
         Err(Refusal::EntityTooSmall { number: 1, size: 2 }),
+        Err(Refusal::RingRetired { fence: 9 }),
     ]
 }
 

@@ -74,6 +74,15 @@ pub fn answer(rows: &dyn ReadRows, query: &Query) -> Result<Answer, RowsError> {
         Query::ListRecords { table, after, limit } => {
             system::list_records(rows, table, after.as_deref(), (*limit).min(PAGE_MAX))?
         }
+        Query::Totals { buckets } if buckets.len() > PAGE_MAX => {
+            return Ok(Err(Refusal::Invalid("too many buckets in one query".to_owned())));
+        }
+        Query::Totals { buckets } => {
+            let totals: Result<Vec<_>, _> = buckets.iter().map(|id| read::bucket_totals(rows, *id)).collect();
+            Found::Totals(totals?)
+        }
+        Query::Fence { policy } => Found::Fence(read::fence(rows, *policy)?),
+        Query::ShortOf { write } => Found::ShortOf(streams::short_of(rows, *write)?),
     };
     Ok(Ok(found))
 }

@@ -1,9 +1,10 @@
 //! What the log says of streams: whether they live, lack copies, or wait to be reclaimed.
 
+use crate::PAGE_MAX;
 use crate::command::ReclaimKey;
 use crate::ids::WriteId;
 use crate::keys;
-use crate::model::RefRow;
+use crate::model::{RefRow, ShortChunks};
 use crate::read;
 use crate::rows::{Family, ReadRows, RowsError};
 use crate::values::ShortRow;
@@ -38,6 +39,22 @@ pub(super) fn short(rows: &dyn ReadRows, limit: usize) -> Result<Vec<ShortFound>
             });
         }
     }
+    Ok(found)
+}
+
+pub(super) fn short_of(rows: &dyn ReadRows, write: WriteId) -> Result<Vec<ShortChunks>, RowsError> {
+    let from = keys::short_of(write, 0);
+    let until = keys::short_of(write, u32::MAX);
+    let mut found = Vec::new();
+    read::each(rows, Family::Short, &from, Some(&until), |name, row: ShortRow| {
+        let first = keys::first_of_short(name).ok_or_else(|| read::misnamed(Family::Short, name))?;
+        found.push(ShortChunks {
+            first,
+            count: row.count,
+            devices: row.devices,
+        });
+        Ok(found.len() < PAGE_MAX)
+    })?;
     Ok(found)
 }
 

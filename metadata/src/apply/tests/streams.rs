@@ -3,7 +3,7 @@
 use super::{BUCKET, TestShard, delete, invariants, object, put_stream, stored, tag, write_id};
 use crate::command::{Command, Condition, NewBody, ReclaimKey};
 use crate::ids::DeviceId;
-use crate::model::{ShortChunks, VersionSelector};
+use crate::model::{PolicyId, ShortChunks, VersionSelector};
 use crate::query::{Found, Life, Query, ShortFound, Summary, answer};
 use crate::reply::{Done, Refusal};
 
@@ -70,6 +70,53 @@ fn dur_3_only_streams_without_reference_are_condemned() {
         Found::Lives(vec![Life::Referenced, Life::Condemned, Life::Condemned])
     );
     invariants::check(&shard.rows);
+}
+
+fn put_placed_by(ring_version: u64, write: u64) -> Command {
+    let mut stored = stored(write, 500);
+    stored.stream.ring_version = ring_version;
+    Command::PutObject {
+        bucket: BUCKET,
+        key: b"k".to_vec(),
+        condition: Condition::Always,
+        object: object(NewBody::Stored(stored), tag(write)),
+    }
+}
+
+#[test]
+fn reb_1_behind_a_fence_no_commit_names_an_older_ring() {
+    let mut shard = TestShard::keys();
+    let policy = PolicyId(0);
+    assert_eq!(ask(&shard, &Query::Fence { policy }), Found::Fence(0));
+    shard.done(put_placed_by(3, 1));
+    shard.done(Command::RaiseFence {
+        policy,
+        ring_version: 4,
+    });
+    assert_eq!(shard.refused(put_placed_by(3, 2)), Refusal::RingRetired { fence: 4 });
+    // Placed again by the newer ring, the same stream is taken: the refusal condemned nothing.
+    shard.done(put_placed_by(4, 2));
+    // A fence never goes down, and the other policies' rings are their own affair.
+    shard.done(Command::RaiseFence {
+        policy,
+        ring_version: 2,
+    });
+    assert_eq!(ask(&shard, &Query::Fence { policy }), Found::Fence(4));
+    let other = PolicyId(1);
+    assert_eq!(ask(&shard, &Query::Fence { policy: other }), Found::Fence(0));
+    invariants::check(&shard.rows);
+}
+
+#[test]
+fn the_holders_of_a_stream_s_short_chunks_are_known_by_its_name() {
+    let mut shard = TestShard::keys();
+    shard.done(put_short(1, 500, vec![range(0, 2, 1), range(4, 1, 2)]));
+    let found = ask(&shard, &Query::ShortOf { write: write_id(1) });
+    assert_eq!(found, Found::ShortOf(vec![range(0, 2, 1), range(4, 1, 2)]));
+    assert_eq!(
+        ask(&shard, &Query::ShortOf { write: write_id(2) }),
+        Found::ShortOf(Vec::new())
+    );
 }
 
 #[test]
