@@ -4,6 +4,8 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from filling import put_many
+
 SMALL = {"small": 2_000, "large": 20_000, "markers": 5_000, "versions": 2_000, "pages": 40}
 FULL = {"small": 10_000, "large": 1_000_000, "markers": 1_000_000, "versions": 100_000, "pages": 200}
 PARALLEL = 32
@@ -16,8 +18,9 @@ def run(world):
         s3 = cluster.boto(request_checksum_calculation="when_required")
         for name in ("small", "large", "markers", "versions"):
             s3.create_bucket(Bucket=f"keys-{name}")
-        fill(s3, "keys-small", size["small"])
-        fill(s3, "keys-large", size["large"])
+        for name in ("small", "large"):
+            put_many(cluster.s3, f"keys-{name}", [key(number) for number in range(size[name])])
+            world.say(f"{size[name]} keys are there")
         figures = {"keys": size["large"]}
         for label, options in (("plain", {}), ("delimiter", {"Delimiter": "/"})):
             base = page_ms(s3, "keys-small", size["small"], size["pages"], options)
@@ -25,21 +28,14 @@ def run(world):
             figures[f"page, {label}"] = f"{base:.2f} ms -> {big:.2f} ms ({big / base:.2f} x)"
             assert world.loose or big <= RATIO_MAX * base, f"{label}: a page costs {big / base:.2f} x"
         behind_markers(world, s3, size, figures)
-        behind_versions(world, s3, size, figures)
+        behind_versions(world, cluster, s3, size, figures)
         figures["peak memory"] = cluster.peaks()
         return figures
 
 
 def key(number):
-    # A hundred keys share a folder, so that a delimiter has something to fold.
-    return f"folder-{number // 100:06d}/object-{number:08d}"
-
-
-def fill(s3, bucket, count):
-    def put(number):
-        s3.put_object(Bucket=bucket, Key=key(number), Body=b"x")
-
-    each(put, count)
+    # Four keys share a folder: a delimiter folds something, and the small bucket too has full pages of folders.
+    return f"folder-{number // 4:06d}/object-{number:08d}"
 
 
 def each(work, count):
@@ -79,14 +75,14 @@ def behind_markers(world, s3, size, figures):
     assert world.loose or behind <= RATIO_MAX * base, f"behind markers a page costs {behind / base:.2f} x"
 
 
-def behind_versions(world, s3, size, figures):
+def behind_versions(world, cluster, s3, size, figures):
     """Keys behind a great many versions of one key are found as fast as without them."""
     bucket, count = "keys-versions", size["versions"]
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     for number in range(1000):
         s3.put_object(Bucket=bucket, Key=f"key-{number:04d}", Body=b"x")
     base = median_page(s3, bucket, size["pages"])
-    each(lambda number: s3.put_object(Bucket=bucket, Key="key-0500", Body=b"%d" % number), count)
+    put_many(cluster.s3, bucket, ["key-0500"] * count)
     behind = median_page(s3, bucket, size["pages"])
     figures[f"page over {count} versions of one key"] = f"{base:.2f} ms -> {behind:.2f} ms ({behind / base:.2f} x)"
     assert world.loose or behind <= RATIO_MAX * base, f"over versions a page costs {behind / base:.2f} x"
