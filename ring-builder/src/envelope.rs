@@ -50,7 +50,7 @@ impl Kind {
         if prefix.is_empty() || !self.magic.starts_with(prefix) {
             return Err(RingError::NotOurs { what: self.what });
         }
-        let mut header = Reader { kind: self, rest: file };
+        let mut header = Reader::new(self, file);
         header.take(self.magic.len())?;
         let found = header.u16()?;
         if found != self.version {
@@ -84,6 +84,15 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    pub(crate) fn new(kind: Kind, bytes: &'a [u8]) -> Self {
+        Self { kind, rest: bytes }
+    }
+
+    /// All bytes that were not read yet.
+    pub(crate) fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
     pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], RingError> {
         let (head, rest) = self
             .rest

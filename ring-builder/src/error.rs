@@ -105,4 +105,14 @@ pub enum RingError {
         /// What was found.
         why: &'static str,
     },
+    /// A ring file cannot be cut into pieces of this size.
+    #[error(
+        "a ring file of {bytes} bytes cannot be stored in pieces of {max_bytes}: raise the limit, or choose a smaller partition power"
+    )]
+    PartsTooSmall {
+        /// The limit asked for.
+        max_bytes: usize,
+        /// The file's length.
+        bytes: usize,
+    },
 }

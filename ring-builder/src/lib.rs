@@ -76,6 +76,7 @@ mod rebalance;
 mod report;
 mod ring;
 mod ring_file;
+mod ring_parts;
 mod shift;
 mod table;
 #[cfg(test)]
@@ -89,3 +90,4 @@ pub use error::RingError;
 pub use rebalance::Moves;
 pub use report::{DeviceLoad, Report, Together};
 pub use ring::Ring;
+pub use ring_parts::{MAX_PARTS, MIN_PART_BYTES, RingFile};

@@ -25,6 +25,9 @@ const RING: Kind = Kind {
     version: 1,
 };
 
+/// No ring file is longer: the largest table, and 400 bytes for each of the most devices.
+pub(crate) const MAX_RING_BYTES: u64 = 2 * MAX_SLOTS + 400 * 65_536;
+
 impl Ring {
     /// The ring as a checksummed file. The same ring gives the same bytes.
     #[must_use]
