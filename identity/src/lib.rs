@@ -11,9 +11,11 @@
 
 mod directory;
 mod error;
+pub mod policy;
 mod row;
 mod seal;
 mod source;
+pub mod token;
 
 pub use directory::{Directory, IssuedKey, KeyInfo, Project};
 pub use error::IdentityError;
