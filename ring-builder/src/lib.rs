@@ -64,6 +64,7 @@ mod builder;
 mod builder_file;
 mod candidates;
 mod chain;
+pub mod change;
 pub mod command;
 mod device;
 mod envelope;

@@ -1,5 +1,6 @@
 //! The ring as everybody reads it: an immutable table from partition to devices.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceId, PartitionId};
@@ -85,6 +86,44 @@ impl Ring {
         &self.inner.slots[start..start + replicas]
     }
 
+    /// This ring with `failed` devices stood in for: in every partition that names one, the first handoffs that have not
+    /// failed take their positions, and the failed ones are nobody's handoff. All other copies stay. Where no handoff is
+    /// left, the failed device keeps its position. Every reader of this ring and this set gets the same table; version
+    /// and part power are this ring's.
+    #[must_use]
+    pub fn without(&self, failed: &BTreeSet<DeviceId>) -> Self {
+        if failed.is_empty() {
+            return self.clone();
+        }
+        let mut devices = self.inner.devices.clone();
+        for device in devices.iter_mut().filter(|device| failed.contains(&device.id)) {
+            device.weight = 0.0;
+        }
+        let mut slots = self.inner.slots.clone();
+        let replicas = self.inner.replicas;
+        for (partition, row) in (0..).map(PartitionId).zip(slots.chunks_mut(replicas)) {
+            if !row.iter().any(|device| failed.contains(device)) {
+                continue;
+            }
+            let kept: Vec<DeviceId> = row.iter().copied().filter(|device| !failed.contains(device)).collect();
+            let mut standing_in = Handoffs::new(&devices, &kept, partition);
+            for slot in row.iter_mut().filter(|device| failed.contains(device)) {
+                if let Some(next) = standing_in.next() {
+                    *slot = next;
+                }
+            }
+        }
+        Self {
+            inner: Arc::new(Inner {
+                version: self.inner.version,
+                part_power: self.inner.part_power,
+                replicas,
+                devices,
+                slots,
+            }),
+        }
+    }
+
     /// All other devices with a weight above 0, in the order in which they stand in for a primary: the device whose
     /// failure domains (region, then zone, then node) hold the fewest copies so far comes first, the hash of partition
     /// and device decides between equals. The order is the same for every reader of this ring.
@@ -93,5 +132,55 @@ impl Ring {
     /// As [`Self::primaries`].
     pub fn handoffs(&self, partition: PartitionId) -> impl Iterator<Item = DeviceId> + '_ {
         Handoffs::new(&self.inner.devices, self.primaries(partition), partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(devices: u32, replicas: usize) -> Ring {
+        let mut builder = crate::Builder::new(6, replicas, 0).unwrap();
+        for number in 0..devices {
+            let device = Device {
+                id: DeviceId(0),
+                region: 1,
+                zone: number,
+                node: u64::from(number) + 1,
+                address: format!("127.0.0.1:{}", 7000 + number),
+                name: "d0".into(),
+                weight: 1.0,
+            };
+            builder.add(device).unwrap();
+        }
+        builder.rebalance(1, 1).unwrap();
+        builder.ring().unwrap()
+    }
+
+    #[test]
+    fn reb_1_without_a_failed_device_only_its_copies_move_and_all_stay_apart() {
+        let (whole, failed) = (ring(5, 3), BTreeSet::from([DeviceId(2)]));
+        let rest = whole.without(&failed);
+        for partition in whole.partition_ids() {
+            let (before, after) = (whole.primaries(partition), rest.primaries(partition));
+            let distinct: BTreeSet<_> = after.iter().collect();
+            assert_eq!(distinct.len(), 3);
+            for (old, new) in before.iter().zip(after) {
+                assert!(*new != DeviceId(2) && (old == new || *old == DeviceId(2)));
+            }
+            assert!(!rest.handoffs(partition).any(|device| device == DeviceId(2)));
+        }
+        assert_eq!(whole.without(&BTreeSet::new()), whole);
+    }
+
+    #[test]
+    fn a_device_nobody_can_stand_in_for_keeps_its_partitions() {
+        let whole = ring(3, 3);
+        let rest = whole.without(&BTreeSet::from([DeviceId(0)]));
+        assert!(
+            whole
+                .partition_ids()
+                .all(|partition| whole.primaries(partition) == rest.primaries(partition))
+        );
     }
 }
