@@ -20,7 +20,8 @@ use super::health::Health;
 use super::hints::Hints;
 use super::local::{LocalFirst, LocalNode};
 use super::proposals::Proposals;
-use super::rings::{NODES_TABLE, NodeRecord, RINGS_TABLE, Rings};
+use super::ring_state::RING_STATE_TABLE;
+use super::rings::{LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Rings};
 use super::shard_caller::ShardCaller;
 use super::system_copy::{STALENESS_MAX, SystemCopy, Watcher};
 use super::{BlobError, DataPlane, MetadataPlane, PlaneError, Planes};
@@ -222,7 +223,14 @@ async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, book: AddressBook) {
                 _ => Vec::new(),
             }
         };
-        rings.take_rings(&records(RINGS_TABLE));
+        let fetch = |table: &str, key: &str| {
+            let (table, key) = (table.to_owned(), key.to_owned());
+            match copy.query_stale(&Query::GetRecord { table, key }) {
+                Some(Ok(Found::Record(record))) => record.map(|record| record.value),
+                _ => None,
+            }
+        };
+        rings.take_rings(&records(RINGS_TABLE), &records(RING_STATE_TABLE), &fetch);
         let nodes: Vec<NodeRecord> = records(NODES_TABLE)
             .iter()
             .filter_map(|(_, record)| serde_json::from_slice(&record.value).ok())
@@ -293,6 +301,10 @@ impl DataPlane for ClusterClient {
 
     async fn put_blob(&self, device: DeviceId, blob: Blob, deadline: Duration) -> Result<(), BlobError> {
         self.0.blobs.put(device, blob, deadline).await
+    }
+
+    fn rings(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
+        self.0.rings.live(policy)
     }
 
     async fn read_blob(

@@ -12,6 +12,7 @@ mod local;
 mod operations;
 mod placement;
 mod proposals;
+mod ring_state;
 mod rings;
 mod route;
 mod shard_caller;
@@ -36,7 +37,8 @@ pub use cluster::{ClientConfig, ClusterClient};
 pub use local::{LocalFirst, LocalNode};
 pub use operations::RecordError;
 pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
-pub use rings::{NODES_TABLE, NodeRecord, RINGS_TABLE};
+pub use ring_state::{LiveFile, Phase, RING_FILES_TABLE, RING_STATE_TABLE, Reason, RingRefusal, RingState, piece_key};
+pub use rings::{LiveRing, LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Standing, copies_run};
 pub use system_copy::STALENESS_MAX;
 
 /// Why a plane could not answer.
@@ -113,8 +115,13 @@ pub trait MetadataPlane: Send + Sync + 'static {
 /// The data plane: devices that keep blobs.
 #[async_trait]
 pub trait DataPlane: Send + Sync + 'static {
-    /// The live ring of a policy; `None` for an unknown policy.
+    /// The ring of a policy that places writes; `None` for an unknown policy.
     fn ring(&self, policy: PolicyId) -> Option<Arc<Ring>>;
+
+    /// All live rings of a policy; `None` for an unknown policy. The default is for planes whose rings never change.
+    fn rings(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
+        self.ring(policy).map(|ring| Arc::new(LiveRings::only(ring)))
+    }
 
     /// True when the device's node is thought to be up and the device takes writes; a hint for choosing handoffs.
     fn writable(&self, device: DeviceId) -> bool;

@@ -1,22 +1,25 @@
 //! Rings and nodes as the system shard records them, parsed once per version of their record.
 //!
 //! ```text
-//! table "rings", key = policy id in decimal: the ring file's bytes (see the crate `ring`)
+//! table "rings", key = policy id in decimal: the first ring's file (see the crate `ring`)
 //! table "nodes", key = node id in decimal:   JSON of [`NodeRecord`]
 //! ```
+//! What became of the first ring is in `ring_state`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use metadata::ids::{DeviceId, NodeId};
 use metadata::model::{PolicyId, Record};
 use parking_lot::RwLock;
-use ring::Ring;
+use ring::{Ring, RingFile};
 use serde::{Deserialize, Serialize};
 
+use super::ring_state::{LiveFile, Phase, RING_FILES_TABLE, RingState, piece_key};
 use crate::wire::NodeAddress;
 
-/// The table of rings.
+/// The table of first rings.
 pub const RINGS_TABLE: &str = "rings";
 /// The table of nodes.
 pub const NODES_TABLE: &str = "nodes";
@@ -34,6 +37,105 @@ pub struct NodeRecord {
     pub devices: Vec<DeviceId>,
 }
 
+/// A ring in use.
+#[derive(Clone, Debug)]
+pub struct LiveRing {
+    /// The number under which it places writes; commits carry it.
+    pub epoch: u64,
+    /// The table, with failed devices stood in for.
+    pub ring: Arc<Ring>,
+}
+
+/// The live rings of one policy, at most two.
+#[derive(Clone, Debug)]
+pub struct LiveRings {
+    /// Places writes; its devices are read first.
+    pub current: LiveRing,
+    /// The one before, while copies may lie where only it says.
+    pub previous: Option<LiveRing>,
+    /// What an operator's commands change.
+    pub state: RingState,
+}
+
+/// A device's part in a partition while rings change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds the partition by every live ring.
+    Kept,
+    /// Only the current ring wants it there: its copies may not have come yet.
+    Arriving,
+    /// Only the ring before has it there: its copies may be the only ones.
+    Leaving,
+    /// No live ring has it there.
+    Stranger,
+}
+
+impl LiveRings {
+    /// One ring, which nobody is about to change.
+    #[must_use]
+    pub fn only(ring: Arc<Ring>) -> Self {
+        let file = LiveFile {
+            epoch: ring.version(),
+            version: ring.version(),
+            file: String::new(),
+            pieces: 0,
+            failed: BTreeSet::new(),
+        };
+        Self {
+            current: LiveRing {
+                epoch: ring.version(),
+                ring,
+            },
+            previous: None,
+            state: RingState::first(file, 0),
+        }
+    }
+
+    /// True while two rings are live.
+    #[must_use]
+    pub fn moving(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// The devices that shall hold a placement.
+    #[must_use]
+    pub fn primaries(&self, placement: u64) -> Vec<DeviceId> {
+        primaries(&self.current.ring, placement)
+    }
+
+    /// The devices that the ring before names for a placement and the current one does not.
+    #[must_use]
+    pub fn leaving(&self, placement: u64) -> Vec<DeviceId> {
+        let Some(previous) = &self.previous else {
+            return Vec::new();
+        };
+        let now = self.primaries(placement);
+        let mut before = primaries(&previous.ring, placement);
+        before.retain(|device| !now.contains(device));
+        before
+    }
+
+    /// The device's part in a placement.
+    #[must_use]
+    pub fn standing(&self, device: DeviceId, placement: u64) -> Standing {
+        let now = self.primaries(placement).contains(&device);
+        let Some(previous) = &self.previous else {
+            return if now { Standing::Kept } else { Standing::Stranger };
+        };
+        match (now, primaries(&previous.ring, placement).contains(&device)) {
+            (true, true) => Standing::Kept,
+            (true, false) => Standing::Arriving,
+            (false, true) => Standing::Leaving,
+            (false, false) => Standing::Stranger,
+        }
+    }
+}
+
+fn primaries(ring: &Ring, placement: u64) -> Vec<DeviceId> {
+    let primaries = ring.primaries(ring.partition_of(placement));
+    primaries.iter().map(|device| DeviceId(device.0)).collect()
+}
+
 /// The live rings, and which node has which device.
 #[derive(Default)]
 pub(super) struct Rings {
@@ -42,47 +144,96 @@ pub(super) struct Rings {
 
 #[derive(Default)]
 struct State {
-    rings: HashMap<PolicyId, (u64, Arc<Ring>)>,
+    rings: HashMap<PolicyId, Known>,
     /// From node records; rings are asked first, because they are what placed the blobs.
     homes: HashMap<DeviceId, NodeId>,
 }
 
+struct Known {
+    /// The version of the record it was read from, and whether that was a state.
+    record: (bool, u64),
+    live: Arc<LiveRings>,
+}
+
 impl Rings {
     pub(super) fn ring(&self, policy: PolicyId) -> Option<Arc<Ring>> {
-        self.state.read().rings.get(&policy).map(|(_, ring)| Arc::clone(ring))
+        let state = self.state.read();
+        state
+            .rings
+            .get(&policy)
+            .map(|known| Arc::clone(&known.live.current.ring))
+    }
+
+    pub(super) fn live(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
+        self.state
+            .read()
+            .rings
+            .get(&policy)
+            .map(|known| Arc::clone(&known.live))
     }
 
     /// The node that has the device.
     pub(super) fn home(&self, device: DeviceId) -> Option<NodeId> {
         let state = self.state.read();
         let in_ring = |ring: &Ring| ring.device(ring::DeviceId(device.0)).map(|device| NodeId(device.node));
-        let listed = state.rings.values().find_map(|(_, ring)| in_ring(ring));
+        let listed = state.rings.values().find_map(|known| {
+            let previous = known.live.previous.as_ref();
+            in_ring(&known.live.current.ring).or_else(|| in_ring(&previous?.ring))
+        });
         listed.or_else(|| state.homes.get(&device).copied())
     }
 
-    /// Takes a ring that was not recorded yet, or a configured one.
+    #[cfg(test)]
     pub(super) fn set(&self, policy: PolicyId, version: u64, ring: Ring) {
-        self.state.write().rings.insert(policy, (version, Arc::new(ring)));
+        let live = Arc::new(LiveRings::only(Arc::new(ring)));
+        let record = (false, version);
+        self.state.write().rings.insert(policy, Known { record, live });
     }
 
-    /// Parses what changed; a record that does not parse leaves the ring before it in place.
-    pub(super) fn take_rings(&self, records: &[(String, Record)]) {
-        for (key, record) in records {
+    /// Parses what changed; a record that does not parse, or whose files are not all here yet, leaves the rings before it
+    /// in place. `fetch` answers a record of another table.
+    pub(super) fn take_rings(
+        &self,
+        first: &[(String, Record)],
+        states: &[(String, Record)],
+        fetch: &dyn Fn(&str, &str) -> Option<Bytes>,
+    ) {
+        let with_state: BTreeSet<&str> = states.iter().map(|(key, _)| key.as_str()).collect();
+        let first = first.iter().filter(|(key, _)| !with_state.contains(key.as_str()));
+        let all = first
+            .map(|entry| (false, entry))
+            .chain(states.iter().map(|entry| (true, entry)));
+        for (is_state, (key, record)) in all {
             let Ok(policy) = key.parse().map(PolicyId) else {
                 continue;
             };
+            let wanted = (is_state, record.version);
             let known = self
                 .state
                 .read()
                 .rings
                 .get(&policy)
-                .is_some_and(|(version, _)| *version == record.version);
-            if known {
+                .map(|known| (known.record, Arc::clone(&known.live)));
+            if known.as_ref().is_some_and(|(record, _)| *record == wanted) {
                 continue;
             }
-            match Ring::from_bytes(&record.value) {
-                Ok(ring) => self.set(policy, record.version, ring),
-                Err(e) => tracing::error!(policy = policy.0, error = %e, "the recorded ring cannot be read"),
+            let read = if is_state {
+                let before = known.map(|(_, live)| live);
+                RingState::decode(&record.value).and_then(|state| read_state(policy, state, before.as_deref(), fetch))
+            } else {
+                Ring::from_bytes(&record.value)
+                    .map(|ring| LiveRings::only(Arc::new(ring)))
+                    .map_err(|e| e.to_string())
+            };
+            match read {
+                Ok(live) => {
+                    let known = Known {
+                        record: wanted,
+                        live: Arc::new(live),
+                    };
+                    self.state.write().rings.insert(policy, known);
+                }
+                Err(error) => tracing::error!(policy = policy.0, error, "the recorded rings cannot be read"),
             }
         }
     }
@@ -93,4 +244,60 @@ impl Rings {
             .flat_map(|node| node.devices.iter().map(|device| (*device, node.node)));
         self.state.write().homes = homes.collect();
     }
+}
+
+fn read_state(
+    policy: PolicyId,
+    state: RingState,
+    before: Option<&LiveRings>,
+    fetch: &dyn Fn(&str, &str) -> Option<Bytes>,
+) -> Result<LiveRings, String> {
+    let read = |file: &LiveFile| {
+        let known = before.into_iter().flat_map(|live| {
+            let previous = live.state.previous.as_ref().zip(live.previous.as_ref());
+            [Some((&live.state.current, &live.current)), previous]
+                .into_iter()
+                .flatten()
+        });
+        // A step of the same change needs no parsing.
+        let known = known
+            .into_iter()
+            .find(|(known, _)| *known == file)
+            .map(|(_, ring)| ring.clone());
+        known.map_or_else(|| read_file(policy, file, fetch), Ok)
+    };
+    Ok(LiveRings {
+        current: read(&state.current)?,
+        previous: state.previous.as_ref().map(read).transpose()?,
+        state,
+    })
+}
+
+/// A ring file in use, put together from its pieces.
+pub(super) fn read_file(
+    policy: PolicyId,
+    file: &LiveFile,
+    fetch: &dyn Fn(&str, &str) -> Option<Bytes>,
+) -> Result<LiveRing, String> {
+    let mut pieces = Vec::new();
+    if file.file.is_empty() {
+        pieces.push(fetch(RINGS_TABLE, &policy.0.to_string()).ok_or("the first ring's record is missing")?);
+    }
+    for piece in 0..file.pieces {
+        let key = piece_key(&file.file, piece);
+        pieces.push(fetch(RING_FILES_TABLE, &key).ok_or_else(|| format!("piece {key} of a ring file is missing"))?);
+    }
+    let whole = RingFile::assemble(&pieces).map_err(|e| e.to_string())?;
+    let failed = file.failed.iter().copied().map(ring::DeviceId).collect();
+    let ring = whole.ring().map_err(|e| e.to_string())?.without(&failed);
+    Ok(LiveRing {
+        epoch: file.epoch,
+        ring: Arc::new(ring),
+    })
+}
+
+/// What a caller needs to know of the phase: whether copies are to be made just now.
+#[must_use]
+pub fn copies_run(state: &RingState) -> bool {
+    state.phase != Phase::Settled && !state.paused
 }
