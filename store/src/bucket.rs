@@ -1,5 +1,6 @@
 //! Buckets: birth, lookup, death in three steps, and what their key shard keeps of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -199,6 +200,30 @@ impl Store {
         }
     }
 
+    /// The totals of many buckets, in their order: one query for each shard they live in, not one for each bucket.
+    ///
+    /// # Errors
+    /// When a shard is not available.
+    pub async fn totals(&self, cx: &RequestContext, buckets: &[BucketInfo]) -> Result<Vec<Totals>, StoreError> {
+        let mut shards: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
+        for (at, info) in buckets.iter().enumerate() {
+            shards.entry(info.shard).or_default().push(at);
+        }
+        let mut totals = vec![Totals::default(); buckets.len()];
+        for (shard, places) in shards {
+            for places in places.chunks(metadata::PAGE_MAX) {
+                let ids = places.iter().map(|at| buckets[*at].id).collect();
+                let Found::Totals(found) = self.query(cx, shard, Query::Totals { buckets: ids }).await? else {
+                    return Err(unexpected("Totals"));
+                };
+                for (at, found) in places.iter().zip(found) {
+                    totals[*at] = found;
+                }
+            }
+        }
+        Ok(totals)
+    }
+
     /// Sets the versioning state.
     ///
     /// # Errors
@@ -230,6 +255,27 @@ impl Store {
         let command = Command::SetDocument {
             bucket: bucket.info.id,
             name: name.into(),
+            document,
+        };
+        self.change(cx, bucket, command).await.map(drop)
+    }
+
+    /// Sets or removes one of the bucket's documents if it still is `expect`.
+    ///
+    /// # Errors
+    /// [`StoreError::PreconditionFailed`] when it is not; [`StoreError::NoSuchBucket`] when it is being deleted.
+    pub async fn swap_document(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        name: &str,
+        expect: Option<Bytes>,
+        document: Option<Bytes>,
+    ) -> Result<(), StoreError> {
+        let command = Command::SwapDocument {
+            bucket: bucket.info.id,
+            name: name.into(),
+            expect,
             document,
         };
         self.change(cx, bucket, command).await.map(drop)

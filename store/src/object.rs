@@ -366,6 +366,54 @@ impl Store {
         };
         self.change(cx, bucket, command).await.map(drop)
     }
+
+    /// As [`Self::set_metadata`]; headers named by `kept` stay as the newest version has them unless given anew, and a
+    /// name that ends with `/` keeps all that begin with it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchKey`].
+    pub async fn post_object(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: Key,
+        attributes: Attributes,
+        user: Attributes,
+        kept: Vec<String>,
+    ) -> Result<(), StoreError> {
+        let command = Command::PostObject {
+            bucket: bucket.info.id,
+            key,
+            attributes,
+            user,
+            kept,
+        };
+        self.change(cx, bucket, command).await.map(drop)
+    }
+
+    /// Deletes the key's newest version, by the bucket's versioning, if it is an object with exactly this standard
+    /// header; anything else is left alone (object expiry).
+    ///
+    /// # Errors
+    /// When the bucket's shard is not available.
+    pub async fn delete_marked(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: Key,
+        attribute: (String, String),
+    ) -> Result<DeleteDone, StoreError> {
+        let command = Command::DeleteMarked {
+            bucket: bucket.info.id,
+            key,
+            attribute,
+            owner: cx.project.clone(),
+        };
+        match self.change(cx, bucket, command).await? {
+            Done::Deleted(done) => Ok(done),
+            _ => Err(unexpected("DeleteMarked")),
+        }
+    }
 }
 
 fn seq_of(entry: &VersionFound) -> Seq {

@@ -48,6 +48,27 @@ impl Store {
         }
     }
 
+    /// One record as this process's copy of the system shard has it, also when it has none: as old as the staleness
+    /// bound at most. For settings that may take effect that late.
+    ///
+    /// # Errors
+    /// When the system shard is not available and the copy does not help.
+    pub async fn recent_record(
+        &self,
+        cx: &RequestContext,
+        table: &str,
+        key: &str,
+    ) -> Result<Option<Record>, StoreError> {
+        let query = Query::GetRecord {
+            table: table.into(),
+            key: key.into(),
+        };
+        match self.inner.planes.metadata.query_system_copy(&query) {
+            Some(Ok(Found::Record(record))) => Ok(record),
+            _ => self.record(cx, table, key).await,
+        }
+    }
+
     /// Writes a record if it stands as `expect` says; answers its new version.
     ///
     /// # Errors

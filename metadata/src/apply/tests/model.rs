@@ -39,6 +39,7 @@ pub(crate) struct MVersion {
 pub(crate) struct MObject {
     pub(crate) content: Content,
     pub(crate) etag: ETag,
+    pub(crate) attributes: Attributes,
     pub(crate) user: Attributes,
     pub(crate) tags: Attributes,
 }
@@ -264,6 +265,7 @@ impl Model {
                     MObject {
                         content,
                         etag: object.etag,
+                        attributes: object.attributes.clone(),
                         user,
                         tags,
                     },
@@ -287,12 +289,42 @@ impl Model {
                 self.object(*bucket, key, *version)?.tags.clone_from(tags);
                 Ok(Expected::Ok)
             }
-            Command::SetMetadata { bucket, key, user, .. } => {
+            Command::SetMetadata {
+                bucket,
+                key,
+                attributes,
+                user,
+            } => {
                 self.writable(*bucket)?;
-                self.object(*bucket, key, VersionSelector::Latest)?
-                    .user
-                    .clone_from(user);
+                let object = self.object(*bucket, key, VersionSelector::Latest)?;
+                object.attributes.clone_from(attributes);
+                object.user.clone_from(user);
                 Ok(Expected::Ok)
+            }
+            // The commands of these tests keep only headers that no object of theirs has.
+            Command::PostObject {
+                bucket,
+                key,
+                attributes,
+                user,
+                ..
+            } => {
+                self.writable(*bucket)?;
+                let object = self.object(*bucket, key, VersionSelector::Latest)?;
+                object.attributes.clone_from(attributes);
+                object.user.clone_from(user);
+                Ok(Expected::Ok)
+            }
+            Command::DeleteMarked {
+                bucket, key, attribute, ..
+            } => {
+                self.writable(*bucket)?;
+                let latest = self.bucket(*bucket).latest(key);
+                let object = latest.and_then(|version| version.object.as_ref());
+                if object.is_some_and(|object| object.attributes.contains(attribute)) {
+                    return self.delete(*bucket, key, VersionSelector::Latest, &Condition::Always);
+                }
+                Ok(Expected::Deleted(None, false))
             }
             Command::CreateUpload {
                 bucket,
@@ -450,7 +482,8 @@ impl Model {
         let mut object = self.object(*source_bucket, source_key, *source_version)?.clone();
         holds(source_condition, Some(&object.etag))?;
         holds(condition, self.latest_tag(*bucket, key).as_ref())?;
-        if let Some((_, user)) = &changes.metadata {
+        if let Some((attributes, user)) = &changes.metadata {
+            object.attributes.clone_from(attributes);
             object.user.clone_from(user);
         }
         if let Some(tags) = &changes.tags {
@@ -533,6 +566,7 @@ impl Model {
             MObject {
                 content,
                 etag,
+                attributes: Attributes::new(),
                 user: row.user,
                 tags: row.tags,
             },

@@ -50,6 +50,12 @@ pub(crate) enum Op {
     SetMetadata {
         at: At,
     },
+    Post {
+        at: At,
+    },
+    Expire {
+        at: At,
+    },
     CreateUpload {
         at: At,
         which: u8,
@@ -151,6 +157,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         ),
         1 => (at(), n()).prop_map(|(at, version)| Op::SetTags { at, version }),
         1 => at().prop_map(|at| Op::SetMetadata { at }),
+        1 => at().prop_map(|at| Op::Post { at }),
+        1 => at().prop_map(|at| Op::Expire { at }),
         3 => (at(), n()).prop_map(|(at, which)| Op::CreateUpload { at, which }),
         6 => (at(), n(), 1..4_u8, n(), prop_oneof![Just(0), Just(50), 1..300_u16])
             .prop_map(|(at, which, number, write, size)| Op::Part { at, which, number, write, size }),
@@ -252,6 +260,19 @@ impl World {
                 key: at.key(),
                 attributes: Vec::new(),
                 user: vec![("posted".to_owned(), self.seqs.to_string())],
+            },
+            Op::Post { at } => Command::PostObject {
+                bucket: at.bucket(),
+                key: at.key(),
+                attributes: vec![("x-delete-at".to_owned(), "7".to_owned())],
+                user: vec![("posted".to_owned(), self.seqs.to_string())],
+                kept: vec!["content-type".to_owned(), "swift/".to_owned()],
+            },
+            Op::Expire { at } => Command::DeleteMarked {
+                bucket: at.bucket(),
+                key: at.key(),
+                attribute: ("x-delete-at".to_owned(), "7".to_owned()),
+                owner: "alice".to_owned(),
             },
             Op::CreateUpload { at, which } => Command::CreateUpload {
                 bucket: at.bucket(),

@@ -91,6 +91,76 @@ fn copy(from: VersionSelector, changes: CopyChanges) -> Command {
 }
 
 #[test]
+fn a_post_keeps_what_it_does_not_replace_and_expiry_spares_what_was_written_since() {
+    let mut shard = TestShard::keys();
+    let mut object = object(NewBody::Inline("bytes".into()), tag(1));
+    object.attributes = vec![
+        ("content-type".to_owned(), "text/plain".to_owned()),
+        ("content-encoding".to_owned(), "gzip".to_owned()),
+        ("swift/slo".to_owned(), "5".to_owned()),
+    ];
+    let put = Command::PutObject {
+        bucket: BUCKET,
+        key: b"k".to_vec(),
+        condition: Condition::Always,
+        object,
+    };
+    let post = |headers: &[(&str, &str)]| Command::PostObject {
+        bucket: BUCKET,
+        key: b"k".to_vec(),
+        attributes: headers
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect(),
+        user: vec![("new".to_owned(), "1".to_owned())],
+        kept: vec!["content-type".to_owned(), "swift/".to_owned()],
+    };
+    let expire = || Command::DeleteMarked {
+        bucket: BUCKET,
+        key: b"k".to_vec(),
+        attribute: ("x-delete-at".to_owned(), "9".to_owned()),
+        owner: "alice".to_owned(),
+    };
+    assert_eq!(shard.refused(post(&[])), Refusal::NoSuchKey);
+    shard.done(put.clone());
+    shard.done(post(&[("x-delete-at", "9")]));
+    let row = read::current(&shard.rows, BUCKET, b"k").unwrap().unwrap();
+    let names: Vec<_> = row.attributes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["content-type", "swift/slo", "x-delete-at"]);
+    assert_eq!(row.user, vec![("new".to_owned(), "1".to_owned())]);
+    shard.done(post(&[("content-type", "text/html")]));
+    let row = read::current(&shard.rows, BUCKET, b"k").unwrap().unwrap();
+    assert!(
+        row.attributes
+            .contains(&("content-type".to_owned(), "text/html".to_owned()))
+    );
+    shard.done(expire());
+    assert!(
+        read::current(&shard.rows, BUCKET, b"k").unwrap().is_some(),
+        "its mark is gone"
+    );
+    shard.done(post(&[("x-delete-at", "9")]));
+    shard.done(expire());
+    assert!(read::current(&shard.rows, BUCKET, b"k").unwrap().is_none());
+}
+
+#[test]
+fn a_document_is_swapped_only_by_whoever_saw_the_last_one() {
+    let mut shard = TestShard::keys();
+    let swap = |expect: Option<&'static str>, document: Option<&'static str>| Command::SwapDocument {
+        bucket: BUCKET,
+        name: "swift".to_owned(),
+        expect: expect.map(Into::into),
+        document: document.map(Into::into),
+    };
+    shard.done(swap(None, Some("one")));
+    assert_eq!(shard.refused(swap(None, Some("two"))), Refusal::PreconditionFailed);
+    shard.done(swap(Some("one"), Some("two")));
+    shard.done(swap(Some("two"), None));
+    shard.done(swap(None, Some("three")));
+}
+
+#[test]
 fn an_unversioned_delete_ends_the_object_and_of_an_absent_key_does_nothing() {
     let mut shard = shard(Versioning::Off);
     let seq = put(&mut shard, put_stream(b"k", 1, 500));
