@@ -6,6 +6,8 @@
 pub mod blob_http;
 pub mod client;
 pub mod device;
+pub mod ground;
 pub mod node;
 pub mod shard;
+pub mod threads;
 pub mod wire;

@@ -40,7 +40,7 @@ impl HashThreads {
         }
         let stopped = || StoreError::Internal("the hashing threads stopped".into());
         let turn = self.free.acquire().await.map_err(|_| stopped())?;
-        let done = tokio::task::spawn_blocking(job).await.map_err(|_| stopped())?;
+        let done = storage_node::threads::blocking(job).await.map_err(|_| stopped())?;
         drop(turn);
         Ok(done)
     }

@@ -3,6 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use clock::Dice;
 use http::{Method, Request, Response, StatusCode, header};
@@ -35,7 +36,69 @@ pub enum BlobClientError {
     Fault(Fault, String),
 }
 
-/// Asks the devices of other nodes. The caller sets deadlines by dropping futures: every request may be repeated.
+/// The devices of other nodes. The caller sets deadlines by dropping futures: every request may be repeated.
+#[async_trait]
+pub trait RemoteBlobs: Send + Sync + 'static {
+    /// Stores a blob; `Ok` after it is synced (DUR-1).
+    ///
+    /// # Errors
+    /// See [`BlobClientError`].
+    async fn put(&self, node: NodeId, device: DeviceId, blob: &Blob) -> Result<(), BlobClientError>;
+
+    /// Reads the whole frames that cover `range`. The caller verifies them (INT-1).
+    ///
+    /// # Errors
+    /// See [`BlobClientError`].
+    async fn read(
+        &self,
+        node: NodeId,
+        device: DeviceId,
+        key: BlobKey,
+        range: Range<u32>,
+    ) -> Result<BlobSlice, BlobClientError>;
+
+    /// What the device believes to hold under the key.
+    ///
+    /// # Errors
+    /// See [`BlobClientError`].
+    async fn stat(&self, node: NodeId, device: DeviceId, key: BlobKey) -> Result<Option<BlobHeader>, BlobClientError>;
+
+    /// The same for many keys, in their order.
+    ///
+    /// # Errors
+    /// See [`BlobClientError`].
+    async fn stat_many(
+        &self,
+        node: NodeId,
+        device: DeviceId,
+        keys: Vec<BlobKey>,
+    ) -> Result<Vec<Option<BlobHeader>>, BlobClientError>;
+
+    /// Removes blobs; the caller has the metadata log's word for it (DUR-3).
+    ///
+    /// # Errors
+    /// See [`BlobClientError`]; a part may have been removed.
+    async fn remove(&self, node: NodeId, device: DeviceId, keys: &[BlobKey]) -> Result<(), BlobClientError>;
+
+    /// A page of the device's blobs.
+    ///
+    /// # Errors
+    /// See [`BlobClientError`].
+    async fn list(&self, node: NodeId, device: DeviceId, call: ListCall) -> Result<ListAnswer, BlobClientError>;
+
+    /// Digest of the keys in a range of placement hashes.
+    ///
+    /// # Errors
+    /// See [`BlobClientError`].
+    async fn digest(
+        &self,
+        node: NodeId,
+        device: DeviceId,
+        placements: RangeInclusive<u64>,
+    ) -> Result<Digest, BlobClientError>;
+}
+
+/// Asks the devices of other nodes over HTTP.
 pub struct BlobClient {
     pool: Pool,
 }
@@ -47,12 +110,11 @@ impl BlobClient {
         let pool = Pool::new(me, book, dice);
         Self { pool }
     }
+}
 
-    /// Stores a blob; `Ok` after it is synced (DUR-1).
-    ///
-    /// # Errors
-    /// See [`BlobClientError`].
-    pub async fn put(&self, node: NodeId, device: DeviceId, blob: &Blob) -> Result<(), BlobClientError> {
+#[async_trait]
+impl RemoteBlobs for BlobClient {
+    async fn put(&self, node: NodeId, device: DeviceId, blob: &Blob) -> Result<(), BlobClientError> {
         let head = Head {
             header: blob.header,
             first_frame: 0,
@@ -65,11 +127,7 @@ impl BlobClient {
         Ok(())
     }
 
-    /// Reads the whole frames that cover `range`. The caller verifies them (INT-1).
-    ///
-    /// # Errors
-    /// See [`BlobClientError`].
-    pub async fn read(
+    async fn read(
         &self,
         node: NodeId,
         device: DeviceId,
@@ -107,16 +165,7 @@ impl BlobClient {
         })
     }
 
-    /// What the device believes to hold under the key.
-    ///
-    /// # Errors
-    /// See [`BlobClientError`].
-    pub async fn stat(
-        &self,
-        node: NodeId,
-        device: DeviceId,
-        key: BlobKey,
-    ) -> Result<Option<BlobHeader>, BlobClientError> {
+    async fn stat(&self, node: NodeId, device: DeviceId, key: BlobKey) -> Result<Option<BlobHeader>, BlobClientError> {
         let path = blob_path(device, &key);
         let asked = self
             .ask(node, 0, &|| request(Method::HEAD, &path, PieceBody::default()))
@@ -131,11 +180,7 @@ impl BlobClient {
         Ok(Some(Head::decode(&bytes).ok_or_else(senseless)?.header))
     }
 
-    /// The same for many keys, in their order.
-    ///
-    /// # Errors
-    /// See [`BlobClientError`].
-    pub async fn stat_many(
+    async fn stat_many(
         &self,
         node: NodeId,
         device: DeviceId,
@@ -150,11 +195,7 @@ impl BlobClient {
         }
     }
 
-    /// Removes blobs; the caller has the metadata log's word for it (DUR-3).
-    ///
-    /// # Errors
-    /// See [`BlobClientError`]; a part may have been removed.
-    pub async fn remove(&self, node: NodeId, device: DeviceId, keys: &[BlobKey]) -> Result<(), BlobClientError> {
+    async fn remove(&self, node: NodeId, device: DeviceId, keys: &[BlobKey]) -> Result<(), BlobClientError> {
         let path = format!("/v1/devices/{device}/remove");
         for keys in keys.chunks(REMOVE_BATCH) {
             let body = encode(&RemoveCall { keys: keys.to_vec() });
@@ -166,19 +207,11 @@ impl BlobClient {
         Ok(())
     }
 
-    /// A page of the device's blobs.
-    ///
-    /// # Errors
-    /// See [`BlobClientError`].
-    pub async fn list(&self, node: NodeId, device: DeviceId, call: ListCall) -> Result<ListAnswer, BlobClientError> {
+    async fn list(&self, node: NodeId, device: DeviceId, call: ListCall) -> Result<ListAnswer, BlobClientError> {
         self.post(node, device, "list", &call).await
     }
 
-    /// Digest of the keys in a range of placement hashes.
-    ///
-    /// # Errors
-    /// See [`BlobClientError`].
-    pub async fn digest(
+    async fn digest(
         &self,
         node: NodeId,
         device: DeviceId,
@@ -190,7 +223,9 @@ impl BlobClient {
         };
         self.post(node, device, "digest", &call).await
     }
+}
 
+impl BlobClient {
     async fn post<C: serde::Serialize, A: serde::de::DeserializeOwned>(
         &self,
         node: NodeId,

@@ -28,7 +28,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::{BlobClient, BlobClientError};
+pub use client::{BlobClient, BlobClientError, RemoteBlobs};
 pub use codec::{DigestCall, ListAnswer, ListCall};
 pub use fault::Fault;
 pub use server::{Admission, BlobServer, BoundBlobs};

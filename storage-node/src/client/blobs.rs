@@ -11,13 +11,13 @@ use super::BlobError;
 use super::hints::Hints;
 use super::local::LocalNode;
 use super::rings::Rings;
-use crate::blob_http::{BlobClient, BlobClientError, Fault, ListCall};
+use crate::blob_http::{BlobClientError, Fault, ListCall, RemoteBlobs};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, BlobStore, DeviceError, DeviceState, Digest};
 
 /// Reaches every device.
 pub(super) struct Blobs {
     local: Option<LocalNode>,
-    remote: BlobClient,
+    remote: Arc<dyn RemoteBlobs>,
     rings: Arc<Rings>,
     hints: Arc<Hints>,
 }
@@ -29,7 +29,12 @@ enum Place {
 }
 
 impl Blobs {
-    pub(super) fn new(local: Option<LocalNode>, remote: BlobClient, rings: Arc<Rings>, hints: Arc<Hints>) -> Self {
+    pub(super) fn new(
+        local: Option<LocalNode>,
+        remote: Arc<dyn RemoteBlobs>,
+        rings: Arc<Rings>,
+        hints: Arc<Hints>,
+    ) -> Self {
         Self {
             local,
             remote,

@@ -25,7 +25,7 @@ use super::rings::{LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Rings};
 use super::shard_caller::ShardCaller;
 use super::system_copy::{STALENESS_MAX, SystemCopy, Watcher};
 use super::{BlobError, DataPlane, MetadataPlane, PlaneError, Planes};
-use crate::blob_http::{BlobClient, ListCall};
+use crate::blob_http::{BlobClient, ListCall, RemoteBlobs};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest};
 use crate::shard::calls::{QueryCall, ReadFrom, encode};
 use crate::wire::{AddressBook, CallKind, Credentials, SharedCaller};
@@ -73,11 +73,24 @@ impl ClusterClient {
     /// Starts a client over `remote`, which reaches the other nodes. Must be called inside a runtime.
     #[must_use]
     pub fn start(config: ClientConfig, remote: SharedCaller, clock: Arc<dyn WallClock>, dice: Arc<dyn Dice>) -> Self {
+        let blobs = BlobClient::new(config.credentials.clone(), config.book.clone(), Arc::clone(&dice));
+        Self::start_over(config, remote, Arc::new(blobs), clock, dice)
+    }
+
+    /// As [`Self::start`], over any way to the devices of other nodes.
+    #[must_use]
+    pub fn start_over(
+        config: ClientConfig,
+        remote: SharedCaller,
+        remote_blobs: Arc<dyn RemoteBlobs>,
+        clock: Arc<dyn WallClock>,
+        dice: Arc<dyn Dice>,
+    ) -> Self {
         let ClientConfig {
-            credentials,
             book,
             key_shards,
             local,
+            ..
         } = config;
         let (hints, rings, copy) = (
             Arc::new(Hints::default()),
@@ -107,7 +120,6 @@ impl ClusterClient {
             tokio::spawn(derive).abort_handle(),
             tokio::spawn(health.run()).abort_handle(),
         ];
-        let remote_blobs = BlobClient::new(credentials, book.clone(), Arc::clone(&dice));
         let blobs = Blobs::new(local, remote_blobs, Arc::clone(&rings), hints);
         let proposals = Proposals::new(Arc::clone(&shards));
         Self(Arc::new(Inner {
@@ -291,6 +303,10 @@ impl DataPlane for ClusterClient {
         self.0.rings.ring(policy)
     }
 
+    fn rings(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
+        self.0.rings.live(policy)
+    }
+
     fn writable(&self, device: DeviceId) -> bool {
         self.0.blobs.writable(device)
     }
@@ -301,10 +317,6 @@ impl DataPlane for ClusterClient {
 
     async fn put_blob(&self, device: DeviceId, blob: Blob, deadline: Duration) -> Result<(), BlobError> {
         self.0.blobs.put(device, blob, deadline).await
-    }
-
-    fn rings(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
-        self.0.rings.live(policy)
     }
 
     async fn read_blob(

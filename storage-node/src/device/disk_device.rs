@@ -28,6 +28,7 @@ use super::rocks_index::RocksIndex;
 use super::scrub::{self, ScrubReport};
 use super::store::{BlobStore, Digest, REMOVE_BATCH, Usage};
 use super::writer::{Committed, Moved, Op, Writer};
+use crate::threads::{self, Labour};
 
 /// Operations that one sync may cover.
 const GROUP_OPS_MAX: usize = 1024;
@@ -121,10 +122,7 @@ impl DiskDevice {
         let core = Arc::clone(&writer.core);
         let options = core.options;
         let (jobs, queue) = mpsc::unbounded_channel();
-        let name = format!("device-{}", identity.device);
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || write_loop(writer, queue));
+        let thread = threads::start(&format!("device-{}", identity.device), write_loop(writer, queue));
         thread.map_err(|error| DeviceError::Out(format!("starting the writer: {error}")))?;
         let device = Self {
             core,
@@ -166,12 +164,12 @@ impl DiskDevice {
     pub async fn reclaim_step(&self) -> Result<ReclaimReport, DeviceError> {
         let turn = Arc::clone(&self.reclaiming).acquire_owned().await.map_err(closed)?;
         let device = self.clone();
-        let step = move || {
+        let step = async move {
             let _turn = turn;
             let core = Arc::clone(&device.core);
-            reclaim::step(&core, &mut QueueHand { device })
+            reclaim::step(&core, &mut QueueHand { device }).await
         };
-        tokio::task::spawn_blocking(step)
+        threads::blocking_steps(step)
             .await
             .map_err(|error| DeviceError::Io(error.to_string()))?
     }
@@ -198,7 +196,7 @@ impl DiskDevice {
             let _permit = permit;
             call(&core)
         };
-        tokio::task::spawn_blocking(call)
+        threads::blocking(call)
             .await
             .map_err(|error| DeviceError::Io(error.to_string()))?
     }
@@ -309,13 +307,14 @@ impl BlobStore for DiskDevice {
     }
 }
 
-/// Reclaim's hand on the writer thread; used from the blocking pool only.
+/// Reclaim's hand on the writer thread.
 struct QueueHand {
     device: DiskDevice,
 }
 
+#[async_trait]
 impl Hand for QueueHand {
-    fn move_records(&mut self, records: Vec<Moved>) -> Result<(), DeviceError> {
+    async fn move_records(&mut self, records: Vec<Moved>) -> Result<(), DeviceError> {
         let bytes = records.iter().map(|moved| moved.record.disk_bytes() as usize).sum();
         let (reply, answer) = oneshot::channel();
         let job = Job::Commit {
@@ -325,13 +324,13 @@ impl Hand for QueueHand {
             _permits: Vec::new(),
         };
         self.device.jobs.send(job).map_err(closed)?;
-        answer.blocking_recv().map_err(closed)?.map(|_| ())
+        answer.await.map_err(closed)?.map(|_| ())
     }
 
-    fn retire(&mut self, segment: u64) -> Result<(), DeviceError> {
+    async fn retire(&mut self, segment: u64) -> Result<(), DeviceError> {
         let (reply, answer) = oneshot::channel();
         self.device.jobs.send(Job::Retire { segment, reply }).map_err(closed)?;
-        answer.blocking_recv().map_err(closed)?
+        answer.await.map_err(closed)?
     }
 }
 
@@ -349,9 +348,15 @@ fn open_folder(dir: &Path) -> Result<RealDisk, DeviceError> {
 }
 
 /// The writer thread: takes what waits, in turns, until it is closed or the last handle is gone.
-fn write_loop(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Job>) {
+async fn write_loop(mut writer: Writer, mut queue: mpsc::UnboundedReceiver<Job>) {
     let mut carried = None;
-    while let Some(job) = carried.take().or_else(|| queue.blocking_recv()) {
+    loop {
+        let job = match carried.take() {
+            Some(job) => Some(job),
+            None => queue.recv().await,
+        };
+        let Some(job) = job else { break };
+        threads::labour(Labour::DeviceSync).await;
         match job {
             Job::Retire { segment, reply } => drop(reply.send(writer.retire(segment))),
             Job::Close { reply } => {

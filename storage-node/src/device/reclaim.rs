@@ -13,6 +13,8 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use super::accounts::{is_living, key_of};
 use super::core::{Core, count};
 use super::error::DeviceError;
@@ -41,13 +43,14 @@ pub struct ReclaimReport {
 }
 
 /// The writer, as reclaim sees it: directly in tests, through the queue in the device.
-pub(super) trait Hand {
-    fn move_records(&mut self, records: Vec<Moved>) -> Result<(), DeviceError>;
-    fn retire(&mut self, segment: u64) -> Result<(), DeviceError>;
+#[async_trait]
+pub(super) trait Hand: Send {
+    async fn move_records(&mut self, records: Vec<Moved>) -> Result<(), DeviceError>;
+    async fn retire(&mut self, segment: u64) -> Result<(), DeviceError>;
 }
 
-/// Reclaims one segment, if one is worth it. Blocks for as long as that takes.
-pub(super) fn step(core: &Core, hand: &mut dyn Hand) -> Result<ReclaimReport, DeviceError> {
+/// Reclaims one segment, if one is worth it. Blocks between its awaits.
+pub(super) async fn step(core: &Core, hand: &mut dyn Hand) -> Result<ReclaimReport, DeviceError> {
     core.status.check_writable()?;
     let victim = core
         .books
@@ -65,13 +68,13 @@ pub(super) fn step(core: &Core, hand: &mut dyn Hand) -> Result<ReclaimReport, De
     if !all_found(core, victim, &file, end)? {
         return Ok(report);
     }
-    move_needed(core, &file, end, hand, &mut report)?;
+    move_needed(core, &file, end, hand, &mut report).await?;
     if report.damaged > 0 {
         let living = core.books.lock().row(victim).map_or(0, |row| row.live_blobs);
         core.blocked.lock().insert(victim, living);
         return Ok(report);
     }
-    hand.retire(victim)?;
+    hand.retire(victim).await?;
     report.freed_bytes = end.into();
     Ok(report)
 }
@@ -104,7 +107,7 @@ fn all_found(core: &Core, victim: u64, file: &Arc<SegmentFile>, end: u32) -> Res
     Ok(false)
 }
 
-fn move_needed(
+async fn move_needed(
     core: &Core,
     file: &Arc<SegmentFile>,
     end: u32,
@@ -128,14 +131,14 @@ fn move_needed(
         waiting_bytes += bytes;
         waiting.push(moved);
         if waiting_bytes >= MOVE_BYTES || waiting.len() >= MOVE_RECORDS {
-            hand.move_records(std::mem::take(&mut waiting))?;
+            hand.move_records(std::mem::take(&mut waiting)).await?;
             waiting_bytes = 0;
         }
     }
     if waiting.is_empty() {
         Ok(())
     } else {
-        hand.move_records(waiting)
+        hand.move_records(waiting).await
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod admin;
 mod config;
 mod device_set;
+mod node_core;
 mod open_devices;
 mod open_files;
 mod service;
@@ -20,5 +21,6 @@ pub mod work;
 
 pub use config::{DeviceConfig, NodeConfig, WorkOptions};
 pub use device_set::DeviceSet;
+pub use node_core::{Links, NodeCore};
 pub use status::{ClusterStatus, DeviceStatus, NodeStatus};
 pub use storage_node::{BoundNode, StartError, StorageNode};

@@ -13,8 +13,10 @@ use rocksdb::Cache;
 use super::config::DeviceConfig;
 use super::device_set::DeviceSet;
 use crate::device::{
-    BlobKey, BlobStore, DeviceError, DiskDevice, DiskFaults, FaultyDisk, Identity, OpenReport, RealDisk, Usage,
+    BlobKey, BlobStore, DeviceError, DiskDevice, DiskFaults, FaultyDisk, Identity, OpenReport, Parts, RealDisk, Usage,
 };
+use crate::ground::Ground;
+use crate::threads;
 
 /// How often a closed device's index is tried again while its last users let go of it.
 const LET_GO_TRIES: u32 = 200;
@@ -29,6 +31,8 @@ pub(crate) struct OpenDevices {
     clock: Arc<dyn WallClock>,
     dice: Arc<dyn Dice>,
     cache: Cache,
+    /// Where the devices lie when not in their folders.
+    ground: Option<Arc<dyn Ground>>,
     set: DeviceSet,
     state: Mutex<State>,
 }
@@ -47,6 +51,7 @@ impl OpenDevices {
         configs: Vec<DeviceConfig>,
         cache_bytes: usize,
         sync_delay: Duration,
+        ground: Option<Arc<dyn Ground>>,
         clock: Arc<dyn WallClock>,
         dice: Arc<dyn Dice>,
     ) -> Arc<Self> {
@@ -60,6 +65,7 @@ impl OpenDevices {
             clock,
             dice,
             cache,
+            ground,
             set,
             state,
         });
@@ -121,7 +127,18 @@ impl OpenDevices {
         };
         let (clock, dice, cache) = (Arc::clone(&self.clock), Arc::clone(&self.dice), self.cache.clone());
         let delay = self.sync_delay;
-        let opening = tokio::task::spawn_blocking(move || {
+        let ground = self.ground.clone();
+        let opening = threads::blocking(move || {
+            if let Some(ground) = ground {
+                let (disk, index) = ground.device(id);
+                let parts = Parts {
+                    disk,
+                    index,
+                    clock,
+                    dice,
+                };
+                return DiskDevice::open_parts(parts, identity, config.options);
+            }
             std::fs::create_dir_all(&config.path)
                 .map_err(|e| DeviceError::Refused(format!("making {}: {e}", config.path.display())))?;
             if delay.is_zero() {
@@ -186,7 +203,7 @@ impl OpenDevices {
         let mut tries = 0;
         let built = loop {
             let (config, clock, dice) = (config.clone(), Arc::clone(&clock), Arc::clone(&dice));
-            let building = tokio::task::spawn_blocking(move || {
+            let building = threads::blocking(move || {
                 DiskDevice::rebuild_index(&config.path, identity, config.options, clock, dice)
             });
             match building.await.unwrap_or_else(|e| Err(DeviceError::Out(e.to_string()))) {

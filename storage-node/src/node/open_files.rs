@@ -14,7 +14,7 @@ pub(super) async fn wait_until_closed(folders: Vec<PathBuf>, at_most: Duration) 
     let looking = async {
         loop {
             let folders = folders.clone();
-            let open = tokio::task::spawn_blocking(move || any_open(&folders)).await;
+            let open = crate::threads::blocking(move || any_open(&folders)).await;
             if !open.unwrap_or(false) {
                 return;
             }

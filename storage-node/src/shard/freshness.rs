@@ -1,6 +1,6 @@
 //! How long ago a follower was known to have applied all that its leader had committed. Decides only.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// What a follower's leader last said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

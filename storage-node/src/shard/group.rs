@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metadata::command::{Command, Envelope};
 use metadata::ids::{NodeId, RequestId, ShardId};
@@ -16,6 +16,7 @@ use metadata::reply::Reply;
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, EmptyNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::balance::Led;
 use super::calls::{ENVELOPES_MAX, ReadFrom, ShardFault};
@@ -35,6 +36,7 @@ use super::state::ShardState;
 use super::status::{ShardRole, ShardStatus};
 use super::store::{ReadPurpose, StoreFailed};
 use super::types::{Raft, RaftMetrics};
+use crate::threads;
 
 /// A leader that no majority has answered for this long says so at once instead of letting commands wait.
 const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -438,7 +440,7 @@ async fn open_store(
     feed: Option<Arc<SystemFeed>>,
 ) -> Result<(Arc<ShardState>, ShardLog), StoreFailed> {
     let node = Arc::clone(node);
-    let opened = tokio::task::spawn_blocking(move || {
+    let opened = threads::blocking(move || {
         let state = ShardState::open(shard, Arc::clone(&node.store), node.writer.clone(), feed)?;
         let log = ShardLog::open(LogParts {
             shard,

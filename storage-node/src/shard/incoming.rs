@@ -1,11 +1,11 @@
 //! Raft's messages as they arrive at a replica.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use openraft::Snapshot;
 use openraft::error::RaftError;
 use openraft::raft::AppendEntriesResponse;
+use tokio::time::Instant;
 
 use super::envelope::{AppendMessage, RaftFault, SnapshotAnswer, SnapshotMessage, VoteAnswer, VoteMessage};
 use super::group::ShardGroup;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use metadata::rows::Visit;
@@ -9,7 +10,8 @@ use parking_lot::RwLock;
 
 use super::store::{ReadPurpose, ReadSpaces, RowStore, Space, SpaceRow, StoreFailed, WriteSet};
 
-type Maps = [BTreeMap<Vec<u8>, Bytes>; Space::ALL.len()];
+/// Shared with the views that are being read; a write copies only the maps it changes while somebody reads them.
+type Maps = [Arc<BTreeMap<Vec<u8>, Bytes>>; Space::ALL.len()];
 
 /// An ordered store in memory.
 #[derive(Debug, Default)]
@@ -37,6 +39,12 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How many writes a crash may lose.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.state.read().unsynced.len()
     }
 
     /// What a crash leaves: everything synced, and of the writes since the first `kept`.
@@ -67,7 +75,7 @@ impl Change {
         match self {
             Self::Write(set) => set.rows().iter().for_each(|row| write_row(maps, row)),
             Self::Drop(space, from, until) => {
-                maps[*space as usize].retain(|key, _| key < from || key >= until);
+                Arc::make_mut(&mut maps[*space as usize]).retain(|key, _| key < from || key >= until);
             }
         }
     }
@@ -81,7 +89,7 @@ impl Change {
 }
 
 fn write_row(maps: &mut Maps, row: &SpaceRow) {
-    let map = &mut maps[row.space as usize];
+    let map = Arc::make_mut(&mut maps[row.space as usize]);
     match &row.value {
         Some(value) => map.insert(row.key.clone(), value.clone()),
         None => map.remove(&row.key),
@@ -96,9 +104,12 @@ impl State {
     }
 }
 
-impl ReadSpaces for State {
+/// The rows as they were at one moment.
+struct View(Maps);
+
+impl ReadSpaces for View {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreFailed> {
-        Ok(self.rows[space as usize].get(key).cloned())
+        Ok(self.0[space as usize].get(key).cloned())
     }
 
     fn scan(
@@ -108,7 +119,7 @@ impl ReadSpaces for State {
         until: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
     ) -> Result<(), StoreFailed> {
-        let rows = &self.rows[space as usize];
+        let rows = &self.0[space as usize];
         let mut next = Bound::Included(from.to_vec());
         loop {
             let lower = next.as_ref().map(Vec::as_slice);
@@ -127,7 +138,7 @@ impl ReadSpaces for State {
     }
 
     fn last(&self, space: Space, from: &[u8], until: &[u8]) -> Result<Option<(Vec<u8>, Bytes)>, StoreFailed> {
-        let rows = &self.rows[space as usize];
+        let rows = &self.0[space as usize];
         let found = rows
             .range::<[u8], _>((Bound::Included(from), Bound::Excluded(until)))
             .next_back();
@@ -137,7 +148,7 @@ impl ReadSpaces for State {
 
 impl ReadSpaces for MemoryStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreFailed> {
-        self.state.read().get(space, key)
+        Ok(self.state.read().rows[space as usize].get(key).cloned())
     }
 
     fn scan(
@@ -147,11 +158,11 @@ impl ReadSpaces for MemoryStore {
         until: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
     ) -> Result<(), StoreFailed> {
-        self.state.read().scan(space, from, until, visit)
+        View(self.state.read().rows.clone()).scan(space, from, until, visit)
     }
 
     fn last(&self, space: Space, from: &[u8], until: &[u8]) -> Result<Option<(Vec<u8>, Bytes)>, StoreFailed> {
-        self.state.read().last(space, from, until)
+        View(self.state.read().rows.clone()).last(space, from, until)
     }
 }
 
@@ -174,7 +185,7 @@ impl RowStore for MemoryStore {
     }
 
     fn with_view(&self, _purpose: ReadPurpose, read: &mut dyn FnMut(&dyn ReadSpaces)) {
-        let view = self.state.read().clone();
+        let view = View(self.state.read().rows.clone());
         read(&view);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metadata::ids::{NodeId, ShardId};
 use openraft::error::{Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
@@ -12,12 +12,14 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotRespon
 use openraft::{AnyError, EmptyNode, OptionalSend, RaftNetwork, RaftNetworkFactory, Snapshot, StorageIOError};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::envelope::{AppendMessage, SnapshotAnswer, SnapshotMessage, VoteAnswer, VoteMessage};
 use super::node::{Node, PeerFault};
 use super::snapshot::{Part, read_parts};
 use super::state::ShardState;
 use super::types::{ShardTypes, StorageError, Vote};
+use crate::threads;
 use crate::wire::{CallKind, WireError};
 
 /// How long one part of a snapshot may take.
@@ -130,12 +132,12 @@ impl Link {
     /// Sends the parts of one transfer until the peer has it all, or has seen a higher vote.
     async fn send_parts(&self, vote: Vote) -> Result<SnapshotResponse<u64>, SnapshotError> {
         let transfer = self.network.node.dice.u128();
-        let (parts, mut read) = mpsc::channel(PARTS_AHEAD);
+        let (parts, mut read) = mpsc::channel(threads::queue_bound(PARTS_AHEAD));
         let state = Arc::clone(&self.network.state);
         let reader = self.network.node.pools.bulk.clone();
         let reading = tokio::spawn(async move {
             reader
-                .run(move || read_parts(&state, vote, &mut |part| parts.blocking_send(part).is_ok()))
+                .run(move || read_parts(&state, vote, &mut |part| threads::send(&parts, part)))
                 .await
         });
         let mut answered = vote;

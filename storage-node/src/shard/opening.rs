@@ -7,6 +7,7 @@
 //! Order at a birth: the note (sequence 0) is synced, the identity row is synced, the note is written again with the
 //! sequence number reached. Whatever is cut off in between goes on at the next start.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,9 +18,10 @@ use super::identity::{Found, StoreIdentity, Verdict, damaged, judge};
 use super::layout;
 use super::options::{Damage, ShardOptions};
 use super::rocks::{OpenFailed, RocksStore};
-use super::store::{ReadSpaces, RowStore, Space, StoreFailed, WriteSet};
+use super::store::{RowStore, Space, StoreFailed, WriteSet};
 use super::synced_note::SyncedNote;
 use super::types::{from_value, to_value};
+use crate::device::{Disk, RealDisk};
 
 /// Why a node's shards did not start. A damaged store is no error here: it opens quarantined.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +60,9 @@ pub(crate) enum Opened {
 /// [`OpenError`].
 pub(crate) fn open(options: &ShardOptions, dice: &dyn Dice) -> Result<Opened, OpenError> {
     let dir = options.dir.as_path();
-    std::fs::create_dir_all(dir).map_err(unusable(dir))?;
-    let noted = SyncedNote::read(dir).map_err(unusable(dir))?;
-    let store = match RocksStore::open(&dir.join("db"), options.memory) {
+    let folder = note_folder(options).map_err(unusable(dir))?;
+    let noted = SyncedNote::read(folder.as_ref()).map_err(unusable(dir))?;
+    let store = match open_store(options) {
         Ok(store) => store,
         Err(OpenFailed::Damaged(reason)) => return Ok(Opened::Quarantined(damaged(&reason))),
         Err(e @ OpenFailed::Other(_)) => return Err(unusable(dir)(e)),
@@ -87,32 +89,50 @@ pub(crate) fn open(options: &ShardOptions, dice: &dyn Dice) -> Result<Opened, Op
         Verdict::Quarantined(reason) => {
             tracing::error!(%reason, "an operator has accepted the damage of this store");
             let identity = stored.unwrap_or(wanted);
-            (identity, bear(&store, dir, identity)?)
+            (identity, bear(store.as_ref(), options, identity)?)
         }
-        Verdict::Born(identity) => (identity, bear(&store, dir, identity)?),
+        Verdict::Born(identity) => (identity, bear(store.as_ref(), options, identity)?),
         Verdict::Sound(identity) => {
             let synced = found.noted.map_or(0, |noted| noted.sequence);
             (
                 identity,
-                SyncedNote::create(dir, identity, synced).map_err(unusable(dir))?,
+                SyncedNote::create(folder.as_ref(), identity, synced).map_err(unusable(dir))?,
             )
         }
     };
     Ok(Opened::Sound {
         identity,
-        store: with_faults(Arc::new(store), options),
+        store: with_faults(store, options),
         note,
     })
 }
 
 /// Gives the store its identity; safe to repeat.
-fn bear(store: &RocksStore, dir: &Path, identity: StoreIdentity) -> Result<SyncedNote, OpenError> {
-    SyncedNote::create(dir, identity, 0).map_err(unusable(dir))?;
+fn bear(store: &dyn RowStore, options: &ShardOptions, identity: StoreIdentity) -> Result<SyncedNote, OpenError> {
+    let dir = options.dir.as_path();
+    let folder = note_folder(options).map_err(unusable(dir))?;
+    SyncedNote::create(folder.as_ref(), identity, 0).map_err(unusable(dir))?;
     let mut set = WriteSet::new();
     set.put(Space::State, layout::identity(), to_value(&identity));
     store.write(&set)?;
     store.sync()?;
-    SyncedNote::create(dir, identity, store.sequence()).map_err(unusable(dir))
+    SyncedNote::create(folder.as_ref(), identity, store.sequence()).map_err(unusable(dir))
+}
+
+/// Where the note is.
+fn note_folder(options: &ShardOptions) -> io::Result<Arc<dyn Disk>> {
+    if let Some(ground) = &options.ground {
+        return Ok(ground.note());
+    }
+    std::fs::create_dir_all(&options.dir)?;
+    Ok(Arc::new(RealDisk::open(&options.dir)?))
+}
+
+fn open_store(options: &ShardOptions) -> Result<Arc<dyn RowStore>, OpenFailed> {
+    match &options.ground {
+        Some(ground) => ground.metadata(),
+        None => Ok(Arc::new(RocksStore::open(&options.dir.join("db"), options.memory)?)),
+    }
 }
 
 fn with_faults(store: Arc<dyn RowStore>, options: &ShardOptions) -> Arc<dyn RowStore> {

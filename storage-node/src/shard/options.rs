@@ -9,6 +9,7 @@ use metadata::ids::{ClusterId, NodeId};
 use super::faulty::StoreFaults;
 use super::retention::LogLimits;
 use super::rocks::RocksMemory;
+use crate::ground::Ground;
 
 /// The settings of a node's shards. [`ShardOptions::new`] gives the defaults of the design.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct ShardOptions {
     pub faults: Option<Arc<StoreFaults>>,
     /// What to do with a damaged store.
     pub damage: Damage,
+    /// Where the store lies when not in `dir`.
+    pub ground: Option<Arc<dyn Ground>>,
 }
 
 /// What to do with a store that is damaged, shortened or replaced (DUR-5).
@@ -142,6 +145,7 @@ impl ShardOptions {
             sync_delay: Duration::ZERO,
             faults: None,
             damage: Damage::default(),
+            ground: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clock::{Dice, WallClock};
 use metadata::command::Envelope;
@@ -13,6 +13,7 @@ use metadata::query::{Answer, Query};
 use metadata::reply::Reply;
 use openraft::ServerState;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::balance::{Balance, home};
@@ -28,6 +29,7 @@ use super::pool::Pool;
 use super::status::ShardsStatus;
 use super::watch as watching;
 use super::writer::Writer;
+use crate::threads;
 use crate::wire::SharedCaller;
 
 /// Threads that answer queries and read logs.
@@ -82,7 +84,7 @@ impl Shards {
             reason,
         };
         let (node_id, to_open, to_draw) = (options.node, options.clone(), Arc::clone(&dice));
-        let opened = tokio::task::spawn_blocking(move || open(&to_open, to_draw.as_ref())).await;
+        let opened = threads::blocking(move || open(&to_open, to_draw.as_ref())).await;
         let (identity, store, note) = match opened.map_err(|e| unusable(e.to_string()))?? {
             Opened::Sound { identity, store, note } => (identity, store, note),
             Opened::Quarantined(reason) => {

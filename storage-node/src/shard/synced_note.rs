@@ -12,21 +12,22 @@
 //!
 //! It lies beside the database's folder, so that an emptied database is noticed too.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metadata::ids::{ClusterId, NodeId};
+use tokio::time::Instant;
 
 use super::identity::StoreIdentity;
+use crate::device::{Disk, DiskFile};
 
 /// How often the note is synced at most.
 pub(crate) const NOTE_SYNC_INTERVAL: Duration = Duration::from_millis(500);
 
 const SLOT_BYTES: usize = 128;
+/// The file's name.
+const NAME: &str = "synced";
 const MAGIC: &[u8; 8] = b"HALOSYNC";
 const NOTE_FORMAT: u16 = 1;
 
@@ -42,17 +43,17 @@ pub(crate) struct Noted {
 /// The open side file.
 pub(crate) struct SyncedNote {
     /// None for a store in memory.
-    file: Option<Arc<File>>,
+    file: Option<Arc<dyn DiskFile>>,
     noted: Noted,
     synced_at: Instant,
     dirty: bool,
 }
 
 impl SyncedNote {
-    /// Reads the note in `dir`; `None` when there is none, or none that is whole.
-    pub(crate) fn read(dir: &Path) -> io::Result<Option<Noted>> {
-        let bytes = match std::fs::read(path(dir)) {
-            Ok(bytes) => bytes,
+    /// Reads the note in `folder`; `None` when there is none, or none that is whole.
+    pub(crate) fn read(folder: &dyn Disk) -> io::Result<Option<Noted>> {
+        let bytes = match folder.open(NAME) {
+            Ok(file) => file.read_at(0, 2 * SLOT_BYTES)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
@@ -63,26 +64,24 @@ impl SyncedNote {
     }
 
     /// Writes a note for `identity` and syncs it and its folder, so that it exists from now on.
-    pub(crate) fn create(dir: &Path, identity: StoreIdentity, sequence: u64) -> io::Result<Self> {
-        let before = Self::read(dir)?.map_or(0, |noted| noted.counter);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path(dir))?;
+    pub(crate) fn create(folder: &dyn Disk, identity: StoreIdentity, sequence: u64) -> io::Result<Self> {
+        let before = Self::read(folder)?.map_or(0, |noted| noted.counter);
+        let file = match folder.open(NAME) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => folder.create(NAME)?,
+            other => other?,
+        };
         let noted = Noted {
             identity,
             sequence,
             counter: before + 1,
         };
         for slot in 0..2 {
-            file.write_all_at(&noted.encode(), slot * SLOT_BYTES as u64)?;
+            file.write_at(slot * SLOT_BYTES as u64, &[&noted.encode()])?;
         }
-        file.sync_all()?;
-        File::open(dir)?.sync_all()?;
+        file.sync()?;
+        folder.sync_dir()?;
         Ok(Self {
-            file: Some(Arc::new(file)),
+            file: Some(file),
             noted,
             synced_at: Instant::now(),
             dirty: false,
@@ -114,7 +113,7 @@ impl SyncedNote {
         self.noted.sequence = sequence;
         self.noted.counter += 1;
         let slot = self.noted.counter % 2;
-        if let Err(e) = file.write_all_at(&self.noted.encode(), slot * SLOT_BYTES as u64) {
+        if let Err(e) = file.write_at(slot * SLOT_BYTES as u64, &[&self.noted.encode()]) {
             tracing::warn!(error = %e, "the note of what is synced was not written");
             return;
         }
@@ -133,7 +132,7 @@ impl SyncedNote {
         let Some(file) = self.file.as_ref().filter(|_| self.dirty) else {
             return;
         };
-        if let Err(e) = file.sync_data() {
+        if let Err(e) = file.sync() {
             tracing::warn!(error = %e, "the note of what is synced was not synced");
         }
         self.synced_at = Instant::now();
@@ -188,10 +187,6 @@ impl Noted {
 
 fn checksum(bytes: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)
-}
-
-fn path(dir: &Path) -> PathBuf {
-    dir.join("synced")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::store::{RowStore, StoreFailed, WriteSet};
 use super::synced_note::SyncedNote;
+use crate::threads::{self, Labour};
 
 /// Jobs that may wait; beyond it appends wait for room (openraft has one append in flight per shard).
 const QUEUE_MAX: usize = 1024;
@@ -65,9 +66,7 @@ impl Writer {
             counts: Arc::clone(&counts),
             carried: None,
         };
-        std::thread::Builder::new()
-            .name("shard-writer".into())
-            .spawn(move || thread.run())?;
+        threads::start("shard-writer", thread.run())?;
         Ok(Self { jobs, counts })
     }
 
@@ -134,11 +133,11 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(mut self) {
-        while let Some(batch) = self.next_batch() {
+    async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
             let outcome = match self.counts.failed.get() {
                 Some(failure) => Err(failure.clone()),
-                None => self.write(&batch),
+                None => self.write(&batch.set, batch.done.len(), batch.synced).await,
             };
             if let Err(failure) = &outcome
                 && self.counts.failed.set(failure.clone()).is_ok()
@@ -153,8 +152,11 @@ impl WriterThread {
     }
 
     /// Waits for a job and takes all that wait with it.
-    fn next_batch(&mut self) -> Option<Batch> {
-        let first = self.carried.take().or_else(|| self.queue.blocking_recv())?;
+    async fn next_batch(&mut self) -> Option<Batch> {
+        let first = match self.carried.take() {
+            Some(carried) => carried,
+            None => self.queue.recv().await?,
+        };
         let mut batch = Batch {
             set: first.set,
             synced: first.durability == Durability::Synced,
@@ -172,14 +174,15 @@ impl WriterThread {
         Some(batch)
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreFailed> {
-        if !batch.set.is_empty() {
-            self.store.write(&batch.set)?;
+    async fn write(&mut self, set: &WriteSet, jobs: usize, synced: bool) -> Result<(), StoreFailed> {
+        if !set.is_empty() {
+            self.store.write(set)?;
         }
         self.counts.batches.fetch_add(1, Ordering::Relaxed);
-        self.counts.jobs.fetch_add(batch.done.len() as u64, Ordering::Relaxed);
-        if batch.synced {
+        self.counts.jobs.fetch_add(jobs as u64, Ordering::Relaxed);
+        if synced {
             let covered = self.store.sequence();
+            threads::labour(Labour::StoreSync).await;
             self.store.sync()?;
             self.counts.syncs.fetch_add(1, Ordering::Relaxed);
             self.note.synced(covered);

@@ -47,12 +47,13 @@ pub(super) fn blob(n: u64) -> Blob {
 
 pub(super) struct DirectHand<'a>(pub(super) &'a mut Writer);
 
+#[async_trait::async_trait]
 impl Hand for DirectHand<'_> {
-    fn move_records(&mut self, records: Vec<Moved>) -> Result<(), DeviceError> {
+    async fn move_records(&mut self, records: Vec<Moved>) -> Result<(), DeviceError> {
         self.0.commit(&[Op::Move { records }]).remove(0).map(|_| ())
     }
 
-    fn retire(&mut self, segment: u64) -> Result<(), DeviceError> {
+    async fn retire(&mut self, segment: u64) -> Result<(), DeviceError> {
         self.0.retire(segment)
     }
 }
@@ -233,7 +234,7 @@ pub(super) fn remove(writer: &mut Writer, n: u64) -> Result<Committed, DeviceErr
 
 pub(super) fn reclaim(writer: &mut Writer) -> Result<ReclaimReport, DeviceError> {
     let core = Arc::clone(&writer.core);
-    reclaim::step(&core, &mut DirectHand(writer))
+    futures::executor::block_on(reclaim::step(&core, &mut DirectHand(writer)))
 }
 
 /// Fills the current segment with blobs `from..` until another one is begun; returns the next number.

@@ -211,7 +211,7 @@ impl Workshop {
         }
         // Hashing 4 MiB takes a millisecond or two: too long for a worker thread of the runtime.
         let payload = slice.payload.clone();
-        let hash = tokio::task::spawn_blocking(move || *blake3::hash(&payload).as_bytes()).await;
+        let hash = crate::threads::blocking(move || *blake3::hash(&payload).as_bytes()).await;
         if hash.ok() != Some(slice.header.blake3) {
             return Err(Fetch::Bad(format!("device {device} holds a copy whose hash differs")));
         }

@@ -1,0 +1,243 @@
+//! [`NodeCore`]: everything of a node but its sockets, so that a simulation can join nodes by other means.
+
+use std::sync::Arc;
+
+use clock::{Dice, WallClock};
+use metadata::command::RecordCondition;
+use metadata::ids::{DeviceId, NodeId};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::config::NodeConfig;
+use super::device_set::DeviceSet;
+use super::open_devices::OpenDevices;
+use super::service::NodeService;
+use super::status::NodeStatus;
+use super::storage_node::{REGISTER_DEADLINE, REGISTER_PAUSE, STOP_EACH, StartError};
+use super::watchers::Watchers;
+use super::work::{self, Approvals, WorkBoard, Workshop};
+use crate::blob_http::RemoteBlobs;
+use crate::client::{ClientConfig, ClusterClient, LocalNode, NODES_TABLE, NodeRecord};
+use crate::device::DeviceError;
+use crate::shard::{ShardFault, Shards};
+use crate::wire::{NodeAddress, Service, SharedCaller};
+
+/// How a node reaches the others.
+#[derive(Clone)]
+pub struct Links {
+    /// Calls of Raft and metadata.
+    pub caller: SharedCaller,
+    /// Blobs.
+    pub blobs: Arc<dyn RemoteBlobs>,
+    /// The number its calls carry, see [`Peer::process`](crate::wire::Peer::process).
+    pub process: u64,
+}
+
+/// A node's shards, devices, client and background work.
+pub struct NodeCore {
+    node: NodeId,
+    service: Arc<NodeService>,
+    shards: Shards,
+    devices: Arc<OpenDevices>,
+    client: ClusterClient,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl NodeCore {
+    /// Opens the store and the devices and starts background work. `serve` is given what answers the calls and the
+    /// devices of this node as soon as they can be served.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: &NodeConfig,
+        address: NodeAddress,
+        links: Links,
+        clock: Arc<dyn WallClock>,
+        dice: Arc<dyn Dice>,
+        serve: impl FnOnce(Arc<dyn Service>, DeviceSet) + Send,
+    ) -> Result<Self, StartError> {
+        let mut shard_options = config.shards.clone();
+        shard_options.cluster = config.cluster;
+        shard_options.node = config.node;
+        shard_options.sync_delay = config.sync_delay;
+        let key_shards = shard_options.key_shards;
+        let opening = Shards::open(
+            shard_options,
+            Arc::clone(&links.caller),
+            Arc::clone(&clock),
+            Arc::clone(&dice),
+        );
+        let shards = opening.await?;
+        let devices = OpenDevices::open(
+            config.cluster,
+            config.devices.clone(),
+            config.index_cache_bytes,
+            config.sync_delay,
+            config.shards.ground.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&dice),
+        );
+        let devices = devices.await;
+
+        let service = Arc::new(NodeService {
+            node: config.node,
+            address: address.clone(),
+            started_ms: clock.now_ms(),
+            shards: shards.clone(),
+            devices: Arc::clone(&devices),
+            watchers: Watchers::default(),
+            board: WorkBoard::default(),
+            approvals: Approvals::default(),
+            clock: Arc::clone(&clock),
+        });
+        serve(Arc::<NodeService>::clone(&service), devices.set().clone());
+        if let Some(founders) = &config.founders {
+            bootstrap(&shards, founders).await?;
+        }
+
+        let local = LocalNode {
+            node: config.node,
+            service: Arc::<NodeService>::clone(&service),
+            devices: devices.set().clone(),
+            process: links.process,
+        };
+        let client_config = ClientConfig {
+            credentials: config.credentials(),
+            book: config.book.clone(),
+            key_shards,
+            local: Some(local),
+        };
+        let Links { caller, blobs, .. } = links;
+        let client = ClusterClient::start_over(client_config, caller, blobs, Arc::clone(&clock), dice);
+
+        let stop = CancellationToken::new();
+        let workshop = Workshop {
+            node: config.node,
+            client: client.clone(),
+            shards: shards.clone(),
+            devices: Arc::clone(&devices),
+            board: service.board.clone(),
+            approvals: service.approvals.clone(),
+            clock,
+            options: config.work,
+        };
+        let record = NodeRecord {
+            version: 1,
+            node: config.node,
+            address,
+            devices: devices.ids(),
+        };
+        let mut tasks = work::start(&workshop, &stop);
+        tasks.push(tokio::spawn(register(client.clone(), record, stop.clone())));
+        Ok(Self {
+            node: config.node,
+            service,
+            shards,
+            devices,
+            client,
+            stop,
+            tasks,
+        })
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The cluster as this node's process sees it: own shards and devices without a socket.
+    #[must_use]
+    pub fn client(&self) -> &ClusterClient {
+        &self.client
+    }
+
+    /// Its shards.
+    #[must_use]
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Its open devices.
+    #[must_use]
+    pub fn devices(&self) -> &DeviceSet {
+        self.devices.set()
+    }
+
+    /// What an operator may want to know.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        self.service.status()
+    }
+
+    /// Takes a device out of service, builds its index again from its segments, and opens it; answers how many blobs
+    /// it has.
+    ///
+    /// # Errors
+    /// When the device is not of this node, or its folder does not allow it.
+    pub async fn rebuild_index(&self, device: DeviceId) -> Result<u64, DeviceError> {
+        Ok(self.devices.rebuild_index(device).await?.blobs)
+    }
+
+    /// Ends background work: the first step of a stop in good order.
+    pub(super) async fn stop_work(&mut self) {
+        self.stop.cancel();
+        for task in &self.tasks {
+            task.abort();
+        }
+        for task in self.tasks.drain(..) {
+            // Aborted or done, both are the end.
+            let _ = task.await;
+        }
+    }
+
+    /// Stops the shards.
+    pub(super) async fn stop_shards(&self) {
+        if tokio::time::timeout(STOP_EACH, self.shards.stop()).await.is_err() {
+            tracing::warn!("the shards did not stop in time");
+        }
+    }
+
+    /// Closes the devices.
+    pub(super) async fn close_devices(&self) {
+        if tokio::time::timeout(STOP_EACH, self.devices.close()).await.is_err() {
+            tracing::warn!("the devices did not close in time");
+        }
+    }
+}
+
+/// A quarantined store is no reason not to start: its devices serve, and an operator has somebody to ask.
+async fn bootstrap(shards: &Shards, founders: &std::collections::BTreeSet<NodeId>) -> Result<(), StartError> {
+    match shards.bootstrap(founders).await {
+        Err(ShardFault::Quarantined(reason)) => {
+            tracing::error!(%reason, "this node takes no part in any shard");
+            Ok(())
+        }
+        other => other.map_err(StartError::Bootstrap),
+    }
+}
+
+/// Writes the node's record until it stands as it should, then is done.
+async fn register(client: ClusterClient, record: NodeRecord, stop: CancellationToken) {
+    let value = bytes::Bytes::from(serde_json::to_vec(&record).expect("a record has nothing JSON cannot write"));
+    let key = record.node.to_string();
+    let trying = async {
+        loop {
+            let put = client.put_record(
+                NODES_TABLE,
+                &key,
+                RecordCondition::Any,
+                value.clone(),
+                REGISTER_DEADLINE,
+            );
+            match put.await {
+                Ok(_) => return,
+                Err(error) => tracing::debug!(%error, "the node's record is not written yet"),
+            }
+            tokio::time::sleep(REGISTER_PAUSE).await;
+        }
+    };
+    stop.run_until_cancelled(trying).await;
+}
