@@ -11,6 +11,8 @@ use std::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
+use super::direct::{AlignedBuffer, Cut, Direct, part};
+
 /// The most slices one vectored write may carry (Linux' IOV_MAX).
 const SLICES_MAX: usize = 1024;
 
@@ -56,6 +58,7 @@ pub trait DiskFile: Send + Sync {
 #[derive(Debug)]
 pub struct RealDisk {
     dir: PathBuf,
+    buffer: Arc<AlignedBuffer>,
 }
 
 impl RealDisk {
@@ -66,7 +69,18 @@ impl RealDisk {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        Ok(Self { dir: dir.to_path_buf() })
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            buffer: Arc::default(),
+        })
+    }
+
+    fn file(&self, file: File, path: PathBuf) -> Arc<dyn DiskFile> {
+        Arc::new(RealFile {
+            file,
+            direct: Direct::new(path),
+            buffer: Arc::clone(&self.buffer),
+        })
     }
 }
 
@@ -79,12 +93,9 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.dir.join(name))?;
-        Ok(Arc::new(RealFile(file)))
+        let path = self.dir.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        Ok(self.file(file, path))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -95,7 +106,7 @@ impl Disk for RealDisk {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path)?,
             other => other?,
         };
-        Ok(Arc::new(RealFile(file)))
+        Ok(self.file(file, path))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -122,11 +133,15 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    direct: Direct,
+    buffer: Arc<AlignedBuffer>,
+}
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
@@ -136,10 +151,10 @@ impl DiskFile for RealFile {
             let at = offset + bytes.len() as u64;
             let missing = len - bytes.len();
             let got = if bytes.capacity() - bytes.len() == missing {
-                retry_interrupted(|| rustix::io::pread(&self.0, spare_capacity(&mut bytes), at))?
+                retry_interrupted(|| rustix::io::pread(&self.file, spare_capacity(&mut bytes), at))?
             } else {
                 let mut rest = vec![0; missing];
-                let got = retry_interrupted(|| rustix::io::pread(&self.0, &mut rest[..], at))?;
+                let got = retry_interrupted(|| rustix::io::pread(&self.file, &mut rest[..], at))?;
                 bytes.extend_from_slice(&rest[..got]);
                 got
             };
@@ -150,34 +165,49 @@ impl DiskFile for RealFile {
         Ok(bytes)
     }
 
-    fn write_at(&self, mut offset: u64, slices: &[&[u8]]) -> io::Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
-        let mut rest = slices.as_mut_slice();
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            let now = &rest[..rest.len().min(SLICES_MAX)];
-            let wrote = retry_interrupted(|| rustix::io::pwritev(&self.0, now, offset))?;
-            if wrote == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            offset += wrote as u64;
-            IoSlice::advance_slices(&mut rest, wrote);
-        }
-        Ok(())
+    fn write_at(&self, offset: u64, slices: &[&[u8]]) -> io::Result<()> {
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        let Some(Cut { head, middle, tail }) = Cut::of(offset, len) else {
+            return write_cached(&self.file, offset, slices);
+        };
+        let at = |position: usize| offset + position as u64;
+        write_cached(&self.file, offset, &part(slices, head))?;
+        let direct = self
+            .direct
+            .write(&self.buffer, at(middle.start), slices, middle.clone())?;
+        let rest = middle.start + direct..tail.end;
+        write_cached(&self.file, at(rest.start), &part(slices, rest))
     }
 
     fn sync(&self) -> io::Result<()> {
         // Not even an interrupted one is tried again: the kernel reports a lost page once, then calls it clean.
-        Ok(rustix::fs::fdatasync(&self.0)?)
+        Ok(rustix::fs::fdatasync(&self.file)?)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)?)
+        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len)?)
     }
+}
+
+/// Writes through the page cache.
+fn write_cached(file: &File, mut offset: u64, slices: &[&[u8]]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+    let mut rest = slices.as_mut_slice();
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let now = &rest[..rest.len().min(SLICES_MAX)];
+        let wrote = retry_interrupted(|| rustix::io::pwritev(file, now, offset))?;
+        if wrote == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += wrote as u64;
+        IoSlice::advance_slices(&mut rest, wrote);
+    }
+    Ok(())
 }
 
 /// A new folder survives a power cut once its parent is synced.

@@ -21,6 +21,7 @@ mod accounts;
 mod blob;
 pub mod conformance;
 mod core;
+mod direct;
 mod disk;
 mod disk_device;
 mod error;
