@@ -28,7 +28,7 @@ impl fmt::Display for PartitionId {
 }
 
 /// One disk of one node, and the failure domains it stands in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     /// Given by [`Builder::add`](crate::Builder::add), which ignores the value it is handed.
     pub id: DeviceId,

@@ -1,6 +1,8 @@
 //! Three whole nodes in one process: shards, devices, wire, client and background work together.
 
 mod node_kit;
+#[path = "three_nodes/ring_change.rs"]
+mod ring_change;
 
 use std::time::Duration;
 

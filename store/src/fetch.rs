@@ -2,7 +2,9 @@
 //!
 //! Aim: one device's time for the reader, spread load for the cluster, and never a bad byte (INT-1).
 //! 1. A replica in this process is read first, then primaries whose node is thought to be up, in an order that depends
-//!    on the chunk, then the other primaries, then handoffs, then every other device of the ring.
+//!    on the chunk, then the other primaries, then handoffs, then every other device of the ring. While the ring changes,
+//!    primaries of both rings come first, then those of the new one, then those of the one before, and behind the
+//!    handoffs the holders that the shard has on record.
 //! 2. A copy that fails, is absent or does not verify is followed by the next at once; one that is slow gets company
 //!    after the hedge delay. The first good one wins.
 //! 3. When all have failed and one could not be reached, the bytes may still be there: not available. When all have
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use metadata::ids::DeviceId;
+use metadata::ids::{BlobId, DeviceId};
 use metadata::query::{Found, Life, Query};
 use storage_node::client::{BlobError, DataPlane};
 use storage_node::device::{BlobKey, BlobSlice};
@@ -41,6 +43,8 @@ pub(crate) struct Slice {
     /// The bytes wanted, within the chunk and not empty.
     pub(crate) range: Range<u32>,
     pub(crate) policy: metadata::model::PolicyId,
+    /// The ring that placed it; a reader that knows only older ones waits a moment.
+    pub(crate) ring_version: u64,
 }
 
 /// What was learned about copies on the way.
@@ -53,9 +57,27 @@ struct Learned {
 impl Store {
     /// The slice's bytes, verified.
     pub(crate) async fn fetch(&self, cx: &RequestContext, bucket: &Bucket, slice: &Slice) -> Result<Bytes, StoreError> {
-        let placement = self.inner.placement(slice.policy)?;
+        let mut placement = self.placement_since(slice.policy, slice.ring_version).await?;
+        loop {
+            let outcome = self.fetch_placed(cx, bucket, slice, &placement).await;
+            let now = self.inner.placement(slice.policy)?;
+            // A ring that came meanwhile may have moved what was looked for.
+            if !matches!(outcome, Err(StoreError::Lost)) || now.ring_version() == placement.ring_version() {
+                return outcome;
+            }
+            placement = now;
+        }
+    }
+
+    async fn fetch_placed(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        slice: &Slice,
+        placement: &Arc<Placement>,
+    ) -> Result<Bytes, StoreError> {
         let data = &self.inner.planes.data;
-        let mut sources = Sources::new(&placement, &**data, slice.key);
+        let mut sources = Sources::new(placement, &**data, slice.key);
         let mut learned = Learned::default();
         let mut asked = FuturesUnordered::new();
         asked.extend(sources.next().map(|device| self.ask(device, slice)));
@@ -63,19 +85,21 @@ impl Store {
         let mut hedge = pin!(tokio::time::sleep(hedge_delay));
         loop {
             if asked.is_empty() {
-                return Err(self.none_is_good(cx, bucket, &placement, slice, learned).await);
+                return self
+                    .none_is_good(cx, bucket, placement, slice, learned, &sources.known)
+                    .await;
             }
             tokio::select! {
                 Some((device, answer)) = asked.next() => match answer {
                     Ok(bytes) => {
                         metrics::counter!(READ_BYTES).increment(bytes.len() as u64);
                         if !learned.bad.is_empty() {
-                            self.tell_bad(bucket, &placement, slice, learned.bad, Some(device));
+                            self.tell_bad(bucket, placement, slice, learned.bad, Some(device));
                         }
                         return Ok(bytes);
                     }
                     Err(error) => {
-                        learned.note(device, error, &placement, slice);
+                        learned.note(device, error, placement, slice);
                         if let Some(device) = sources.next() {
                             asked.push(self.ask(device, slice));
                         }
@@ -130,9 +154,13 @@ impl Store {
         placement: &Arc<Placement>,
         slice: &Slice,
         learned: Learned,
-    ) -> StoreError {
+        asked: &[DeviceId],
+    ) -> Result<Bytes, StoreError> {
+        if let Some(bytes) = self.from_recorded(cx, bucket, slice, asked).await {
+            return Ok(bytes);
+        }
         if let Some(error) = learned.unreachable {
-            return StoreError::Unavailable(error.to_string());
+            return Err(StoreError::Unavailable(error.to_string()));
         }
         let query = Query::Lives {
             writes: vec![slice.key.id.write],
@@ -142,12 +170,34 @@ impl Store {
                 metrics::counter!(LOST_READS).increment(1);
                 tracing::error!(blob = %slice.key.id, bucket = %bucket.info.id, "no good copy of a chunk is left");
                 self.tell_bad(bucket, placement, slice, learned.bad, None);
-                StoreError::Lost
+                Err(StoreError::Lost)
             }
             // Deleted while it was read.
-            Ok(_) => StoreError::NoSuchKey,
-            Err(error) => error,
+            Ok(_) => Err(StoreError::NoSuchKey),
+            Err(error) => Err(error),
         }
+    }
+
+    /// The bytes from a holder that the shard has on record and nobody asked yet: the exceptions to the ring.
+    async fn from_recorded(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        slice: &Slice,
+        asked: &[DeviceId],
+    ) -> Option<Bytes> {
+        let BlobId { write, chunk } = slice.key.id;
+        let found = self.query(cx, bucket.info.shard, Query::ShortOf { write }).await;
+        let Ok(Found::ShortOf(ranges)) = found else { return None };
+        let range = ranges
+            .into_iter()
+            .find(|range| (range.first..range.first + range.count).contains(&chunk))?;
+        for device in range.devices.into_iter().filter(|device| !asked.contains(device)) {
+            if let (_, Ok(bytes)) = self.ask(device, slice).await {
+                return Some(bytes);
+            }
+        }
+        None
     }
 }
 
@@ -160,8 +210,8 @@ impl Learned {
                 self.bad.push(device);
             }
             BlobError::Absent(_) => {
-                // Only primaries owe a copy.
-                if placement.primaries(slice.key.placement).contains(&device) {
+                // A device that the ring has just named may still wait for its copy.
+                if placement.owes(device, slice.key.placement) {
                     metrics::counter!(ABSENT_COPIES).increment(1);
                     self.bad.push(device);
                 }
@@ -199,6 +249,8 @@ struct Sources<'a> {
 
 enum Stage {
     Primaries,
+    /// Those of the ring before.
+    Before,
     Handoffs,
     Others,
 }
@@ -208,7 +260,9 @@ impl<'a> Sources<'a> {
         let mut primaries = placement.primaries(key.placement);
         let turn = usize::try_from(key.placement % primaries.len().max(1) as u64).unwrap_or(0);
         primaries.rotate_left(turn);
-        primaries.sort_by_key(|device| (!data.local(*device), !data.writable(*device)));
+        // Before locality: a new primary may not have its copies yet, and asking it in vain costs a round.
+        let awaited = |device: &DeviceId| !placement.owes(*device, key.placement);
+        primaries.sort_by_key(|device| (awaited(device), !data.local(*device), !data.writable(*device)));
         Self {
             placement,
             data,
@@ -226,8 +280,14 @@ impl<'a> Sources<'a> {
             }
             let mut more = match self.stage {
                 Stage::Primaries => {
+                    self.stage = Stage::Before;
+                    self.placement.leaving(self.key.placement)
+                }
+                Stage::Before => {
                     self.stage = Stage::Handoffs;
-                    self.placement.handoffs(self.key.placement)
+                    let mut handoffs = self.placement.handoffs(self.key.placement);
+                    handoffs.retain(|device| !self.known.contains(device));
+                    handoffs
                 }
                 Stage::Handoffs => {
                     self.stage = Stage::Others;

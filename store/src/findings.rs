@@ -108,7 +108,10 @@ impl Findings {
     async fn holders(&self, finding: &Finding) -> Vec<DeviceId> {
         let place = finding.key.placement;
         let mut asked = finding.placement.primaries(place);
+        asked.extend(finding.placement.leaving(place));
         asked.extend(finding.placement.handoffs(place));
+        asked.sort_unstable();
+        asked.dedup();
         let mut holders: Vec<DeviceId> = finding.good.into_iter().collect();
         for device in asked {
             if finding.bad.contains(&device) || finding.good == Some(device) {

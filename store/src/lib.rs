@@ -32,6 +32,7 @@ mod metrics;
 mod multipart;
 mod object;
 mod options;
+mod place_again;
 mod placement;
 mod pool;
 mod quorum;

@@ -156,7 +156,14 @@ impl Store {
         let len = chunk_len(stream, chunk);
         let primaries = placement.primaries(key.placement);
         let mut devices = primaries.clone();
-        devices.extend(placement.handoffs(key.placement));
+        devices.extend(placement.leaving(key.placement));
+        let handoffs = placement.handoffs(key.placement);
+        devices.extend(
+            handoffs
+                .into_iter()
+                .filter(|device| !devices.contains(device))
+                .collect::<Vec<_>>(),
+        );
         devices.extend(placement.others(&devices));
         let copies: Vec<_> = futures::stream::iter(devices)
             .map(|device| async move { (device, self.copy_state(device, key, len, depth).await) })

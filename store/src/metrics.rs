@@ -10,6 +10,8 @@ pub(crate) const REPLICA_WRITES: &str = "halo_store_replica_writes_total";
 pub(crate) const SHORT_CHUNKS: &str = "halo_store_short_chunks_total";
 /// Writes that found no quorum.
 pub(crate) const NO_QUORUM: &str = "halo_store_no_quorum_total";
+/// Commits whose ring was retired meanwhile, so that their copies were placed again.
+pub(crate) const PLACED_AGAIN: &str = "halo_store_placed_again_total";
 /// Copies met by reads that fail their checksum (INT-1).
 pub(crate) const CORRUPT_COPIES: &str = "halo_store_corrupt_copies_total";
 /// Copies that a primary should have and has not.

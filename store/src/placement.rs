@@ -15,15 +15,18 @@ use std::sync::Arc;
 
 use metadata::ids::DeviceId;
 use ring::{Device, Ring};
+use storage_node::client::{LiveRings, Standing};
 
 /// Handoffs offered to one chunk's write or asked by one chunk's read first, for each replica.
 const HANDOFFS_PER_REPLICA: usize = 2;
 /// Devices without a claim on a chunk that are asked for it when all others failed.
 pub(crate) const SEARCHED_DEVICES_MAX: usize = 64;
 
-/// One live ring, with what is the same for all its partitions.
+/// The ring that places writes, with what is the same for all its partitions, and the one before it while copies may
+/// lie where only that one says (DESIGN §3.4).
 #[derive(Debug)]
 pub(crate) struct Placement {
+    live: Arc<LiveRings>,
     ring: Arc<Ring>,
     level: Level,
     required: usize,
@@ -76,7 +79,8 @@ impl Level {
 }
 
 impl Placement {
-    pub(crate) fn new(ring: Arc<Ring>) -> Self {
+    pub(crate) fn new(live: Arc<LiveRings>) -> Self {
+        let ring = Arc::clone(&live.current.ring);
         let replicas = ring.replicas();
         let spread = [Level::Region, Level::Zone]
             .into_iter()
@@ -84,16 +88,28 @@ impl Placement {
         let level = spread.unwrap_or(Level::Node);
         let majority = replicas / 2 + 1;
         let required = majority.min(level.domains(&ring)).max(1);
-        Self { ring, level, required }
+        Self {
+            live,
+            ring,
+            level,
+            required,
+        }
     }
 
-    /// True while `ring` is the one this was made from.
-    pub(crate) fn is_of(&self, ring: &Arc<Ring>) -> bool {
-        Arc::ptr_eq(&self.ring, ring) || self.ring.version() == ring.version()
+    /// True while `live` are the rings this was made from.
+    pub(crate) fn is_of(&self, live: &LiveRings) -> bool {
+        let epochs = |live: &LiveRings| {
+            (
+                live.current.epoch,
+                live.previous.as_ref().map(|previous| previous.epoch),
+            )
+        };
+        epochs(&self.live) == epochs(live)
     }
 
+    /// What commits name: the epoch of the ring that places writes.
     pub(crate) fn ring_version(&self) -> u64 {
-        self.ring.version()
+        self.live.current.epoch
     }
 
     /// In how many different domains a chunk must be synced before it is acknowledged (DUR-1).
@@ -103,8 +119,23 @@ impl Placement {
 
     /// DUR-1: whether these devices are in enough different domains.
     pub(crate) fn is_quorum(&self, stored: &[DeviceId]) -> bool {
-        let domains = stored.iter().map(|device| self.candidate(*device, true).domain);
+        // A device this ring does not know stands for no domain.
+        let known = stored
+            .iter()
+            .filter_map(|device| self.ring.device(ring::DeviceId(device.0)));
+        let domains = known.map(|device| self.level.domain(device));
         domains.collect::<HashSet<_>>().len() >= self.required
+    }
+
+    /// Devices that only the ring before names for the chunk; none unless a change is under way.
+    pub(crate) fn leaving(&self, placement: u64) -> Vec<DeviceId> {
+        self.live.leaving(placement)
+    }
+
+    /// True for a device that must have the chunk by every live ring. One that only the current ring names may still
+    /// wait for its copy.
+    pub(crate) fn owes(&self, device: DeviceId, placement: u64) -> bool {
+        self.live.standing(device, placement) == Standing::Kept
     }
 
     pub(crate) fn partition(&self, placement: u64) -> u32 {
@@ -127,9 +158,11 @@ impl Placement {
     /// All other devices of the ring, up to [`SEARCHED_DEVICES_MAX`]: where a chunk may lie that was written under an
     /// older ring.
     pub(crate) fn others(&self, known: &[DeviceId]) -> Vec<DeviceId> {
-        let devices = self.ring.devices().map(|device| from_ring(device.id));
+        let before = self.live.previous.iter().flat_map(|previous| previous.ring.devices());
+        let devices = self.ring.devices().chain(before).map(|device| from_ring(device.id));
+        let mut seen: HashSet<DeviceId> = known.iter().copied().collect();
         devices
-            .filter(|device| !known.contains(device))
+            .filter(|device| seen.insert(*device))
             .take(SEARCHED_DEVICES_MAX)
             .collect()
     }
@@ -156,7 +189,7 @@ fn from_ring(id: ring::DeviceId) -> DeviceId {
 mod tests {
     use super::*;
 
-    fn ring(replicas: usize, devices: &[(u32, u32, u64)]) -> Arc<Ring> {
+    fn ring(replicas: usize, devices: &[(u32, u32, u64)]) -> Arc<LiveRings> {
         let mut builder = ring::Builder::new(4, replicas, 0).unwrap();
         for (n, (region, zone, node)) in devices.iter().enumerate() {
             let device = Device {
@@ -167,11 +200,12 @@ mod tests {
                 address: format!("127.0.0.1:{}", 1000 + node),
                 name: format!("d{n}"),
                 weight: 1.0,
+                ..Device::default()
             };
             builder.add(device).unwrap();
         }
         builder.rebalance(1, 1).unwrap();
-        Arc::new(builder.ring().unwrap())
+        Arc::new(LiveRings::only(Arc::new(builder.ring().unwrap())))
     }
 
     #[test]

@@ -245,6 +245,7 @@ impl Segment {
             chunk_len,
             range: start..slice_end,
             policy: self.stream.policy,
+            ring_version: self.stream.ring_version,
         })
     }
 }

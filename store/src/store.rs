@@ -136,15 +136,15 @@ impl Store {
 }
 
 impl Inner {
-    /// The live ring of a policy.
+    /// The live rings of a policy.
     pub(crate) fn placement(&self, policy: PolicyId) -> Result<Arc<Placement>, StoreError> {
-        let ring = self.planes.data.ring(policy);
-        let ring = ring.ok_or_else(|| StoreError::Unavailable(format!("no ring for policy {}", policy.0)))?;
+        let live = self.planes.data.rings(policy);
+        let live = live.ok_or_else(|| StoreError::Unavailable(format!("no ring for policy {}", policy.0)))?;
         let mut placements = self.placements.lock();
-        if let Some(placement) = placements.get(&policy).filter(|placement| placement.is_of(&ring)) {
+        if let Some(placement) = placements.get(&policy).filter(|placement| placement.is_of(&live)) {
             return Ok(placement.clone());
         }
-        let placement = Arc::new(Placement::new(ring));
+        let placement = Arc::new(Placement::new(live));
         placements.insert(policy, placement.clone());
         Ok(placement)
     }

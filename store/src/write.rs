@@ -110,7 +110,8 @@ impl Store {
     }
 
     /// Proposes the command that makes a stored stream visible. Once proposed it runs to its end, also when the caller
-    /// goes away. A refusal takes the stream back; an unknown outcome leaves it alone.
+    /// goes away. A refusal takes the stream back; an unknown outcome leaves it alone. A stream whose ring was retired
+    /// is placed again.
     pub(crate) async fn commit(
         &self,
         cx: &RequestContext,
@@ -118,11 +119,9 @@ impl Store {
         command: Command,
         unfinished: Unfinished,
     ) -> Result<Done, StoreError> {
-        let request = cx.next_command(self.inner.clock.now_ms());
-        let (plane, deadline) = (self.inner.planes.metadata.clone(), cx.deadline);
-        let shard = bucket.info.shard;
+        let (store, cx, shard) = (self.clone(), cx.clone(), bucket.info.shard);
         let committing = tokio::spawn(async move {
-            let outcome = plane.propose(shard, request, command, deadline).await;
+            let outcome = store.propose_placed(&cx, shard, command).await;
             match &outcome {
                 // A reply that was forgotten may hide behind this one: the outcome is unknown.
                 Ok(Err(Refusal::TooOld)) | Ok(Ok(_)) | Err(_) => unfinished.disarm(),

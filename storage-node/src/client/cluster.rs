@@ -162,6 +162,11 @@ impl ClusterClient {
         &self.0.shards
     }
 
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
     /// A fresh request id.
     #[must_use]
     pub fn request_id(&self) -> RequestId {

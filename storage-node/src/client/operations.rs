@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use metadata::apply::RECORD_BYTES_MAX;
 use metadata::command::{Command, RecordCondition};
 use metadata::ids::{NodeId, ShardId};
 use metadata::model::PolicyId;
@@ -12,6 +13,7 @@ use ring::Ring;
 use tokio::time::Instant;
 
 use super::cluster::ClusterClient;
+use super::ring_state::{RING_STATE_TABLE, RingState};
 use super::rings::RINGS_TABLE;
 use super::{MetadataPlane, PlaneError};
 use crate::node::admin::{AdminAnswer, AdminCall};
@@ -20,34 +22,32 @@ use crate::shard::calls::{ReadIndexCall, decode, encode};
 use crate::wire::{CallKind, Channel};
 
 impl ClusterClient {
-    /// Makes `ring` the live one of `policy`, in the system shard's records. A ring that is not newer than the recorded
-    /// one is refused; the same one again is fine.
+    /// Makes `ring` the first one of `policy`. A cluster that has one keeps its own; the same one again is fine. Later
+    /// rings are applied: [`Self::apply_ring`].
     ///
     /// # Errors
-    /// When the system shard does not answer, or holds another ring of this version or a newer one.
+    /// When the system shard does not answer, or the policy has another ring.
     pub async fn install_ring(&self, policy: PolicyId, ring: &Ring, deadline: Duration) -> Result<(), RecordError> {
         let key = policy.0.to_string();
-        let query = Query::GetRecord {
-            table: RINGS_TABLE.to_owned(),
-            key: key.clone(),
-        };
+        let given = ring.version();
+        if let Some(record) = self.record(RING_STATE_TABLE, &key, deadline).await? {
+            let live = RingState::decode(&record.value).map_or(u64::MAX, |state| state.current.version);
+            return Err(RecordError::NotNewer { live, given });
+        }
         let value: Bytes = ring.to_bytes().into();
-        let expect = match self.query(ShardId::SYSTEM, query, deadline).await? {
-            Ok(Found::Record(None)) => RecordCondition::Absent,
-            Ok(Found::Record(Some(record))) if record.value == value => return Ok(()),
-            Ok(Found::Record(Some(record))) => match Ring::from_bytes(&record.value) {
-                Ok(live) if live.version() >= ring.version() => {
-                    return Err(RecordError::NotNewer {
-                        live: live.version(),
-                        given: ring.version(),
-                    });
-                }
-                _ => RecordCondition::Version(record.version),
-            },
-            Ok(_) => return Err(RecordError::Odd),
-            Err(refusal) => return Err(RecordError::Refused(refusal)),
-        };
-        self.put_record(RINGS_TABLE, &key, expect, value, deadline).await?;
+        match self.record(RINGS_TABLE, &key, deadline).await? {
+            Some(record) if record.value == value => return Ok(()),
+            Some(record) => {
+                let live = Ring::from_bytes(&record.value).map_or(u64::MAX, |ring| ring.version());
+                return Err(RecordError::NotNewer { live, given });
+            }
+            None => {}
+        }
+        if value.len() > RECORD_BYTES_MAX {
+            return self.install_in_pieces(policy, ring, deadline).await;
+        }
+        self.put_record(RINGS_TABLE, &key, RecordCondition::Absent, value, deadline)
+            .await?;
         Ok(())
     }
 
@@ -154,8 +154,8 @@ pub enum RecordError {
     /// The system shard refused.
     #[error(transparent)]
     Refused(Refusal),
-    /// The recorded ring is as new or newer: rebalance the builder's newest file instead.
-    #[error("the live ring has version {live}, the given one {given}: install a ring that is newer than the live one")]
+    /// The policy has a ring already: a first one is not wanted.
+    #[error("the cluster has a ring (version {live}): apply version {given} with `halo ring apply`")]
     NotNewer {
         /// The version in the records.
         live: u64,

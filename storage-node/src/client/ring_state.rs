@@ -41,6 +41,9 @@ pub struct RingState {
     pub current: LiveFile,
     /// The ring before it, as long as copies may lie where only it says.
     pub previous: Option<LiveFile>,
+    /// The ring that was retired last, so that its partitions do not move again within min-part-hours.
+    #[serde(default)]
+    pub before: Option<LiveFile>,
     /// How far the change is.
     pub phase: Phase,
     /// The copies rest until an operator resumes.
@@ -136,6 +139,7 @@ impl RingState {
             format: STATE_FORMAT,
             current: file,
             previous: None,
+            before: None,
             phase: Phase::Settled,
             paused: false,
             bytes_per_second: None,
@@ -241,6 +245,7 @@ impl RingState {
     pub fn retired(&self, epoch: u64, now_ms: u64) -> Option<Self> {
         (self.phase == Phase::Sweeping && self.current.epoch == epoch).then(|| Self {
             phase: Phase::Settled,
+            before: self.previous.clone(),
             previous: None,
             paused: false,
             done_ms: Some(now_ms),
@@ -254,6 +259,7 @@ impl RingState {
             format: STATE_FORMAT,
             current: file,
             previous,
+            before: None,
             phase: Phase::Copying,
             paused: self.paused,
             bytes_per_second: self.bytes_per_second,

@@ -183,13 +183,6 @@ impl Rings {
         listed.or_else(|| state.homes.get(&device).copied())
     }
 
-    #[cfg(test)]
-    pub(super) fn set(&self, policy: PolicyId, version: u64, ring: Ring) {
-        let live = Arc::new(LiveRings::only(Arc::new(ring)));
-        let record = (false, version);
-        self.state.write().rings.insert(policy, Known { record, live });
-    }
-
     /// Parses what changed; a record that does not parse, or whose files are not all here yet, leaves the rings before it
     /// in place. `fetch` answers a record of another table.
     pub(super) fn take_rings(

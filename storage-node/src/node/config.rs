@@ -84,6 +84,15 @@ pub struct WorkOptions {
     pub bucket_patience: Duration,
     /// Chunks repaired at once by this node.
     pub repairs_at_once: usize,
+    /// Bytes that each device may be sent in a second by a change of the ring, unless an operator says otherwise; 0 is
+    /// no limit.
+    pub move_bytes_per_second: u64,
+    /// Partitions moved at once to each device.
+    pub moves_at_once: usize,
+    /// The pause between two whole comparisons of a device with the others.
+    pub repair_interval: Duration,
+    /// The pause between two partitions of such a comparison.
+    pub repair_pause: Duration,
 }
 
 impl Default for WorkOptions {
@@ -100,6 +109,10 @@ impl Default for WorkOptions {
             idle_pause: Duration::from_secs(1),
             bucket_patience: Duration::from_secs(10),
             repairs_at_once: 12,
+            move_bytes_per_second: 32 * 1024 * 1024,
+            moves_at_once: 2,
+            repair_interval: Duration::from_secs(600),
+            repair_pause: Duration::from_millis(5),
         }
     }
 }

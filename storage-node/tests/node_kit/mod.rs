@@ -1,5 +1,7 @@
 //! Three storage nodes in this process: real sockets, real folders, one test's own everything.
 
+pub mod growing;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;

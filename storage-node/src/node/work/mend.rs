@@ -5,10 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use metadata::ids::DeviceId;
 use metadata::model::Stream;
-use ring::Ring;
 
-use super::{ASK_DEADLINE, BLOB_DEADLINE, Workshop, handoffs, primaries};
-use crate::client::{BlobError, DataPlane, chunk_key, chunk_len};
+use super::{ASK_DEADLINE, BLOB_DEADLINE, Workshop, handoffs};
+use crate::client::{BlobError, DataPlane, LiveRings, chunk_key, chunk_len};
 use crate::device::{Blob, BlobKey};
 
 /// Devices beyond primaries and known holders that are asked for a chunk nobody else has.
@@ -92,14 +91,17 @@ pub(super) enum Mended {
 }
 
 impl Workshop {
-    /// Asks primaries and listed holders about a chunk, and, when none of them has it, all other devices.
-    pub(super) async fn survey(&self, ring: &Ring, key: BlobKey, listed: &[DeviceId]) -> Vec<Seen> {
-        let primaries = primaries(ring, key.placement);
+    /// Asks primaries, those of the ring before, and listed holders about a chunk, and, when none of them has it, all
+    /// other devices.
+    pub(super) async fn survey(&self, live: &LiveRings, key: BlobKey, listed: &[DeviceId]) -> Vec<Seen> {
+        let primaries = live.primaries(key.placement);
         let mut first = primaries.clone();
-        first.extend(listed.iter().filter(|device| !primaries.contains(device)));
+        first.extend(live.leaving(key.placement));
+        let unlisted = first.clone();
+        first.extend(listed.iter().filter(|device| !unlisted.contains(device)));
         let mut seen = self.ask_all(key, &first, &primaries, listed).await;
         if !seen.iter().any(|seen| seen.held == Held::Yes) {
-            let others = handoffs(ring, key.placement, SEARCHED_MAX);
+            let others = handoffs(&live.current.ring, key.placement, SEARCHED_MAX);
             let others: Vec<DeviceId> = others.into_iter().filter(|device| !first.contains(device)).collect();
             seen.extend(self.ask_all(key, &others, &primaries, listed).await);
         }
@@ -134,11 +136,11 @@ impl Workshop {
 
     /// Brings one chunk to all its primaries.
     pub(super) async fn mend(&self, stream: &Stream, chunk: u32, listed: &[DeviceId]) -> Mended {
-        let Some(ring) = self.ring_of(stream) else {
+        let Some(live) = self.rings_of(stream) else {
             return Mended::Short("its ring is not known".to_owned());
         };
         let key = chunk_key(stream, chunk);
-        let seen = self.survey(&ring, key, listed).await;
+        let seen = self.survey(&live, key, listed).await;
         let mut plan = plan(&seen);
         let length = chunk_len(stream, chunk);
         let mut search = Search::default();
@@ -199,7 +201,7 @@ impl Workshop {
     }
 
     /// Reads a whole chunk and proves it: frames, length and BLAKE3 (INT-1).
-    async fn fetch(&self, device: DeviceId, key: BlobKey, length: u32) -> Result<Blob, Fetch> {
+    pub(super) async fn fetch(&self, device: DeviceId, key: BlobKey, length: u32) -> Result<Blob, Fetch> {
         let slice = match self.client.read_blob(device, key, 0..length, BLOB_DEADLINE).await {
             Ok(slice) => slice,
             Err(e @ (BlobError::Corrupt(_) | BlobError::Absent(_))) => return Err(Fetch::Bad(e.to_string())),
@@ -245,7 +247,7 @@ impl Search {
 }
 
 /// Why a copy could not be used.
-enum Fetch {
+pub(super) enum Fetch {
     /// It is damaged or not there.
     Bad(String),
     /// The device did not say.

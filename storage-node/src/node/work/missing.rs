@@ -8,13 +8,12 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use metadata::command::Command;
 use metadata::ids::{DeviceId, ShardId, WriteId};
-use metadata::model::Stream;
+use metadata::model::{PolicyId, Stream};
 use metadata::query::{Found, Query};
-use ring::Ring;
 
 use super::mend::{Held, Seen};
-use super::{ASK_DEADLINE, Workshop, primaries};
-use crate::client::{MetadataPlane, chunk_key};
+use super::{ASK_DEADLINE, Workshop};
+use crate::client::{DataPlane, LiveRings, MetadataPlane, Standing, chunk_key};
 use crate::device::BlobKey;
 
 const NAME: &str = "search for missing copies";
@@ -81,7 +80,7 @@ async fn walk(workshop: &Workshop, shard: ShardId) -> Result<u64, String> {
 
 /// Compares one stream with its primaries and marks what they lack.
 async fn check(workshop: &Workshop, shard: ShardId, stream: &Stream) -> Result<u64, String> {
-    let Some(ring) = workshop.ring_of(stream) else {
+    let Some(live) = workshop.rings_of(stream) else {
         return Ok(0);
     };
     let mut marked = 0;
@@ -90,7 +89,7 @@ async fn check(workshop: &Workshop, shard: ShardId, stream: &Stream) -> Result<u
         let keys: Vec<BlobKey> = (first..stream.chunks().min(first + CHUNKS_PER_STEP))
             .map(|chunk| chunk_key(stream, chunk))
             .collect();
-        let seen = look(workshop, &ring, &keys).await;
+        let seen = look(workshop, &live, &keys).await;
         let lacking = keys
             .iter()
             .zip(&seen)
@@ -101,7 +100,7 @@ async fn check(workshop: &Workshop, shard: ShardId, stream: &Stream) -> Result<u
             let seen = if any {
                 seen.clone()
             } else {
-                workshop.survey(&ring, *key, &[]).await
+                workshop.survey(&live, *key, &[]).await
             };
             if !any && seen.iter().any(|seen| seen.held == Held::Unknown) {
                 continue;
@@ -125,9 +124,15 @@ async fn check(workshop: &Workshop, shard: ShardId, stream: &Stream) -> Result<u
     Ok(marked)
 }
 
-/// What the primaries of consecutive chunks say, one call for each device.
-async fn look(workshop: &Workshop, ring: &Ring, keys: &[BlobKey]) -> Vec<Vec<Seen>> {
-    let places: Vec<Vec<DeviceId>> = keys.iter().map(|key| primaries(ring, key.placement)).collect();
+/// What the primaries of consecutive chunks say, one call for each device. Those that a change of the ring has just named
+/// are not asked: their copies are on the way.
+async fn look(workshop: &Workshop, live: &LiveRings, keys: &[BlobKey]) -> Vec<Vec<Seen>> {
+    let kept = |key: &BlobKey| {
+        let mut primaries = live.primaries(key.placement);
+        primaries.retain(|device| live.standing(*device, key.placement) == Standing::Kept);
+        primaries
+    };
+    let places: Vec<Vec<DeviceId>> = keys.iter().map(kept).collect();
     let mut devices: Vec<DeviceId> = places.iter().flatten().copied().collect();
     devices.sort_unstable();
     devices.dedup();
@@ -184,9 +189,10 @@ pub(super) async fn mark_damaged(workshop: &Workshop, device: DeviceId, key: Blo
         if !matches!(lives, Ok(Found::Lives(lives)) if lives == [metadata::query::Life::Referenced]) {
             continue;
         }
-        let ring = crate::client::DataPlane::ring(&workshop.client, metadata::model::PolicyId::default());
-        let Some(ring) = ring else { return };
-        let seen = workshop.survey(&ring, key, &[]).await;
+        let Some(live) = workshop.client.rings(PolicyId::default()) else {
+            return;
+        };
+        let seen = workshop.survey(&live, key, &[]).await;
         let holds = |seen: &&Seen| seen.held == Held::Yes && seen.device != device;
         let devices = seen.iter().filter(holds).map(|seen| seen.device).collect();
         let (write, first) = (key.id.write, key.id.chunk);

@@ -8,21 +8,23 @@
 mod buckets;
 mod mend;
 mod missing;
+pub mod moving;
 mod orphans;
 mod reclaim;
+pub mod repair;
 mod scrub;
 mod short_queue;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clock::WallClock;
 use metadata::command::Command;
-use metadata::ids::{DeviceId, NodeId, ShardId};
+use metadata::ids::{DeviceId, NodeId, ShardId, WriteId};
 use metadata::model::Stream;
-use metadata::query::{Found, Query};
+use metadata::query::{Found, Life, Query};
 use metadata::reply::Done;
 use parking_lot::Mutex;
 use ring::Ring;
@@ -32,13 +34,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::WorkOptions;
 use super::open_devices::OpenDevices;
-use crate::client::{ClusterClient, DataPlane, MetadataPlane};
+use crate::client::{ClusterClient, DataPlane, LiveRings, MetadataPlane};
+use crate::device::{BlobHeader, BlobKey};
 use crate::shard::Shards;
 
 /// How long a shard may take for one step of background work.
 const SHARD_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a device may take to answer a question.
 const ASK_DEADLINE: Duration = Duration::from_secs(5);
+/// Streams asked about in one call.
+const STREAMS_PER_CALL: usize = 256;
 /// How long a device may take to store, read or remove a batch.
 const BLOB_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -71,6 +76,9 @@ pub(crate) fn start(workshop: &Workshop, stop: &CancellationToken) -> Vec<JoinHa
         run(stop, buckets::run(workshop.clone())),
         run(stop, scrub::run(workshop.clone())),
         run(stop, scrub::run_segments(workshop.clone())),
+        run(stop, moving::run(workshop.clone())),
+        run(stop, moving::conduct(workshop.clone())),
+        run(stop, repair::run(workshop.clone())),
     ]
 }
 
@@ -171,8 +179,38 @@ impl Workshop {
         reply.map_err(|refusal| refusal.to_string())
     }
 
+    /// What the shards say of the streams of blobs, asked in batches of the shards that the blobs' headers name. A shard
+    /// that does not answer is an error: nothing is guessed.
+    async fn lives(
+        &self,
+        blobs: impl Iterator<Item = (&BlobKey, &BlobHeader)>,
+    ) -> Result<HashMap<WriteId, Life>, String> {
+        let mut by_shard: BTreeMap<ShardId, BTreeSet<WriteId>> = BTreeMap::new();
+        for (key, header) in blobs {
+            by_shard.entry(header.shard).or_default().insert(key.id.write);
+        }
+        let mut lives = HashMap::new();
+        for (shard, writes) in by_shard {
+            let writes: Vec<WriteId> = writes.into_iter().collect();
+            for writes in writes.chunks(STREAMS_PER_CALL) {
+                let query = Query::Lives {
+                    writes: writes.to_vec(),
+                };
+                let Found::Lives(found) = self.ask(shard, query).await? else {
+                    return Err(format!("shard {shard} gave an answer of another kind"));
+                };
+                lives.extend(writes.iter().copied().zip(found));
+            }
+        }
+        Ok(lives)
+    }
+
     fn ring_of(&self, stream: &Stream) -> Option<Arc<Ring>> {
         self.client.ring(stream.policy)
+    }
+
+    fn rings_of(&self, stream: &Stream) -> Option<Arc<LiveRings>> {
+        self.client.rings(stream.policy)
     }
 }
 

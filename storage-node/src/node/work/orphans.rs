@@ -18,9 +18,9 @@ use metadata::model::PolicyId;
 use metadata::query::{Found, Life, Query};
 use metadata::reply::Done;
 
+use super::Workshop;
 use super::mend::Held;
-use super::{Workshop, primaries};
-use crate::client::{DataPlane, MetadataPlane};
+use crate::client::{DataPlane, MetadataPlane, Standing};
 use crate::device::{BlobHeader, BlobKey, BlobStore};
 
 /// Blobs looked at in one step.
@@ -88,11 +88,11 @@ async fn walk(workshop: &Workshop, device: DeviceId, store: &Arc<dyn BlobStore>,
             .filter(|(_, header)| header.written_ms.saturating_add(grace) <= now_ms);
         let lives = ask_lives(workshop, old.collect()).await;
         for (key, header, life) in lives {
-            let ring = workshop.client.ring(PolicyId::default());
-            let Some(ring) = ring else {
+            let Some(live) = workshop.client.rings(PolicyId::default()) else {
                 return Err("the ring is not known yet".to_owned());
             };
-            match judge(life, primaries(&ring, key.placement).contains(&device)) {
+            // By the ring before counts too: such a copy may be the only one (REB-1).
+            match judge(life, live.standing(device, key.placement) != Standing::Stranger) {
                 Verdict::Leave => {}
                 Verdict::Unreferenced if collected.len() < COLLECTED_MAX => collected.push((header.shard, key)),
                 Verdict::Unreferenced => {}
@@ -169,10 +169,10 @@ async fn check_place(
     key: BlobKey,
     header: BlobHeader,
 ) -> Result<bool, String> {
-    let Some(ring) = workshop.client.ring(PolicyId::default()) else {
+    let Some(live) = workshop.client.rings(PolicyId::default()) else {
         return Ok(false);
     };
-    let seen = workshop.survey(&ring, key, &[device]).await;
+    let seen = workshop.survey(&live, key, &[device]).await;
     let primaries: Vec<_> = seen.iter().filter(|seen| seen.primary).collect();
     if primaries.iter().all(|seen| seen.held == Held::Yes) {
         store.remove(vec![key]).await.map_err(|e| e.to_string())?;

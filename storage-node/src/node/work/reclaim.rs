@@ -17,7 +17,7 @@ use metadata::model::RefRow;
 use metadata::query::{Found, Query};
 use tokio::time::Instant;
 
-use super::{BLOB_DEADLINE, Workshop, handoffs, primaries};
+use super::{BLOB_DEADLINE, Workshop, handoffs};
 use crate::client::{DataPlane, chunk_key};
 use crate::device::BlobKey;
 
@@ -133,9 +133,10 @@ impl Reclaim {
         let (mut taken, mut removal, mut blobs) = (Vec::new(), Removal::default(), 0);
         for (key, row) in due {
             // Without its ring nobody can say where the blobs are.
-            let Some(ring) = self.workshop.ring_of(&row.stream) else {
+            let Some(live) = self.workshop.rings_of(&row.stream) else {
                 continue;
             };
+            let ring = &live.current.ring;
             let chunks = row.stream.chunks();
             if !taken.is_empty() && blobs + chunks as usize > BLOBS_PER_TURN {
                 break;
@@ -144,8 +145,11 @@ impl Reclaim {
             let must = removal.must_confirm.entry(key.write).or_default();
             for chunk in 0..chunks {
                 let blob = chunk_key(&row.stream, chunk);
-                let primaries = primaries(&ring, blob.placement);
-                let extra = handoffs(&ring, blob.placement, HANDOFFS_PER_REPLICA * ring.replicas());
+                // Those of the ring before as well: a change under way may have copies at both.
+                let mut primaries = live.primaries(blob.placement);
+                primaries.extend(live.leaving(blob.placement));
+                let mut extra = handoffs(ring, blob.placement, HANDOFFS_PER_REPLICA * ring.replicas());
+                extra.retain(|device| !primaries.contains(device));
                 for device in primaries.iter().chain(&extra) {
                     removal.keys.entry(*device).or_default().push(blob);
                 }

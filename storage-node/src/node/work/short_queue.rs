@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::mend::{Mended, retry_pause};
 use super::{BLOB_DEADLINE, Workshop, primaries};
-use crate::client::{DataPlane, chunk_key};
+use crate::client::{DataPlane, Standing, chunk_key};
 use crate::device::BlobKey;
 
 const NAME: &str = "short queue";
@@ -210,15 +210,15 @@ impl ShortQueue {
         let Some(range) = ranges.iter().find(|range| range.stream.write == write) else {
             return;
         };
-        let Some(ring) = self.workshop.ring_of(&range.stream) else {
+        let Some(live) = self.workshop.rings_of(&range.stream) else {
             return;
         };
         let mut keys: BTreeMap<DeviceId, Vec<BlobKey>> = BTreeMap::new();
         for (chunk, devices) in extra {
             let key = chunk_key(&range.stream, chunk);
-            // A ring that came meanwhile may have made a primary of it.
-            let primaries = primaries(&ring, key.placement);
-            for device in devices.into_iter().filter(|device| !primaries.contains(device)) {
+            // A ring that came meanwhile may have made a primary of it, and one that is leaving keeps its copies (REB-1).
+            let is_stranger = |device: &DeviceId| live.standing(*device, key.placement) == Standing::Stranger;
+            for device in devices.into_iter().filter(is_stranger) {
                 keys.entry(device).or_default().push(key);
             }
         }

@@ -1,0 +1,169 @@
+//! Which partitions a device is to receive, and where a partition's keys lie. Plain functions.
+
+use metadata::ids::{BlobId, DeviceId, WriteId};
+use ring::{PartitionId, Ring};
+
+use crate::client::LiveRings;
+use crate::device::BlobKey;
+
+/// The placements of one partition, ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node::work) struct Span {
+    pub(in crate::node::work) first: u64,
+    pub(in crate::node::work) last: u64,
+}
+
+impl Span {
+    /// Of partition `partition` when there are two to the power of `part_power` of them.
+    pub(in crate::node::work) fn of(partition: u32, part_power: u8) -> Self {
+        let shift = 64 - u32::from(part_power);
+        let first = u64::from(partition).checked_shl(shift).unwrap_or(0);
+        let rest = u64::MAX.checked_shr(u32::from(part_power)).unwrap_or(0);
+        Self {
+            first,
+            last: first | rest,
+        }
+    }
+
+    /// The key behind which a list of the span begins.
+    pub(in crate::node::work) fn before(self) -> Option<BlobKey> {
+        self.first.checked_sub(1).map(last_key)
+    }
+
+    /// The largest key of the span.
+    pub(in crate::node::work) fn end(self) -> BlobKey {
+        last_key(self.last)
+    }
+}
+
+fn last_key(placement: u64) -> BlobKey {
+    let (write, chunk) = (WriteId(u128::MAX), u32::MAX);
+    BlobKey {
+        placement,
+        id: BlobId { write, chunk },
+    }
+}
+
+/// The partitions that `device` holds by the current ring and not by the one before, in order; none while one ring is
+/// live.
+pub(in crate::node::work) fn arrivals(live: &LiveRings, device: DeviceId) -> Vec<u32> {
+    let Some(previous) = &live.previous else {
+        return Vec::new();
+    };
+    let now = &live.current.ring;
+    now.partition_ids()
+        .filter(|partition| holds(now, *partition, device) && !holds(&previous.ring, *partition, device))
+        .map(|partition| partition.0)
+        .collect()
+}
+
+/// All devices that are to receive something, with the number of partitions.
+pub(in crate::node::work) fn receivers(live: &LiveRings) -> Vec<(DeviceId, u64)> {
+    let devices = live.current.ring.devices().map(|device| DeviceId(device.id.0));
+    devices
+        .map(|device| (device, arrivals(live, device).len() as u64))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+/// Everybody but `device` who may have a partition while rings change, and how many of those by the ring before must
+/// answer: half of them, so that no write quorum is without a witness.
+pub(in crate::node::work) fn witnesses(
+    live: &LiveRings,
+    partition: u32,
+    device: DeviceId,
+) -> (Vec<DeviceId>, Vec<DeviceId>, usize) {
+    let placement = Span::of(partition, live.current.ring.part_power()).first;
+    let current = live.primaries(placement);
+    let before: Vec<DeviceId> = match &live.previous {
+        Some(previous) => primaries_of(&previous.ring, partition),
+        None => current.clone(),
+    };
+    let mut all: Vec<DeviceId> = before
+        .iter()
+        .chain(&current)
+        .copied()
+        .filter(|other| *other != device)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    let needed = before.len().div_ceil(2).min(all.len());
+    (all, before, needed)
+}
+
+fn primaries_of(ring: &Ring, partition: u32) -> Vec<DeviceId> {
+    let primaries = ring.primaries(PartitionId(partition));
+    primaries.iter().map(|device| DeviceId(device.0)).collect()
+}
+
+fn holds(ring: &Ring, partition: PartitionId, device: DeviceId) -> bool {
+    ring.primaries(partition).contains(&ring::DeviceId(device.0))
+}
+
+#[cfg(test)]
+pub(in crate::node::work) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::client::LiveRing;
+
+    /// Three devices, then a fourth: the live rings in the middle of that change.
+    pub(in crate::node::work) fn growing() -> LiveRings {
+        let mut builder = ring::Builder::new(4, 3, 0).unwrap();
+        let add = |builder: &mut ring::Builder, number: u32| {
+            let device = ring::Device {
+                id: ring::DeviceId(0),
+                region: 1,
+                zone: number,
+                node: u64::from(number) + 1,
+                address: format!("127.0.0.1:{}", 7000 + number),
+                name: "d0".into(),
+                weight: 1.0,
+                ..ring::Device::default()
+            };
+            builder.add(device).unwrap();
+        };
+        (0..3).for_each(|number| add(&mut builder, number));
+        builder.rebalance(1, 1).unwrap();
+        let before = Arc::new(builder.ring().unwrap());
+        add(&mut builder, 3);
+        builder.rebalance(2, 1).unwrap();
+        let mut live = LiveRings::only(Arc::new(builder.ring().unwrap()));
+        live.previous = Some(LiveRing {
+            epoch: before.version(),
+            ring: before,
+        });
+        live
+    }
+
+    #[test]
+    fn spans_cover_all_placements_once() {
+        assert_eq!(
+            Span::of(0, 0),
+            Span {
+                first: 0,
+                last: u64::MAX
+            }
+        );
+        let mut next = 0_u64;
+        for partition in 0..16 {
+            let span = Span::of(partition, 4);
+            assert_eq!(span.first, next);
+            next = span.last.wrapping_add(1);
+        }
+        assert_eq!(next, 0);
+        assert_eq!(Span::of(0, 4).before(), None);
+        assert!(Span::of(1, 4).before().unwrap() < Span::of(1, 4).end());
+        assert_eq!(Span::of(1, 4).before(), Some(Span::of(0, 4).end()));
+    }
+
+    #[test]
+    fn reb_1_a_new_device_receives_its_share_from_those_who_had_it() {
+        let live = growing();
+        assert_eq!(receivers(&live), [(DeviceId(3), 12)]);
+        let (all, before, needed) = witnesses(&live, arrivals(&live, DeviceId(3))[0], DeviceId(3));
+        assert_eq!((all.len(), before.len(), needed), (3, 3, 2));
+        let settled = LiveRings { previous: None, ..live };
+        assert!(receivers(&settled).is_empty());
+    }
+}

@@ -1,0 +1,330 @@
+//! One partition brought to one device: what it lacks of what others have, if the log says that it lives.
+//!
+//! A difference is only a question (DESIGN §3.5): referenced -> copied; ending, condemned, in flight -> left alone. So a
+//! deleted blob that some device still has is never copied back (DUR-3).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::StreamExt;
+use futures::future::join_all;
+use metadata::ids::DeviceId;
+use metadata::query::Life;
+
+use super::Pace;
+use super::arrivals::Span;
+use crate::blob_http::ListCall;
+use crate::device::{BlobHeader, BlobKey, BlobStore};
+use crate::node::work::mend::Fetch;
+use crate::node::work::missing::mark_damaged;
+use crate::node::work::{BLOB_DEADLINE, Workshop};
+
+/// Keys asked of each device at once.
+const PAGE: usize = 500;
+/// Chunks copied at once in one job.
+const CHUNKS_AT_ONCE: usize = 4;
+/// A device fuller than this, in thousandths, receives nothing (DESIGN §3.2: rebalance stops at 85 %).
+const FULL_PERMILLE: u64 = 850;
+
+/// What a job works on.
+pub(in crate::node::work) struct Job {
+    /// The device that receives.
+    pub(in crate::node::work) device: DeviceId,
+    /// Its store, of this node.
+    pub(in crate::node::work) store: Arc<dyn BlobStore>,
+    /// The partition's placements.
+    pub(in crate::node::work) span: Span,
+    /// Who may have the partition.
+    pub(in crate::node::work) scope: Scope,
+}
+
+/// Who may have a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::node::work) struct Scope {
+    /// Everybody but the device that receives.
+    pub(in crate::node::work) sources: Vec<DeviceId>,
+    /// Those of them whose answers count, and how many of these must answer.
+    pub(in crate::node::work) counted: Vec<DeviceId>,
+    /// See `counted`.
+    pub(in crate::node::work) needed: usize,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::node::work) enum Outcome {
+    /// The device has all that lives of what the others have.
+    Done,
+    /// Not yet; says why. It is to be tried again.
+    Waits(String),
+    /// It was told to stop.
+    Interrupted,
+}
+
+/// What the jobs of a device have copied.
+#[derive(Debug, Default)]
+pub(in crate::node::work) struct Copied {
+    pub(in crate::node::work) blobs: AtomicU64,
+    pub(in crate::node::work) bytes: AtomicU64,
+}
+
+/// How a job is carried out.
+pub(in crate::node::work) struct Manner<'a> {
+    pub(in crate::node::work) pace: &'a Pace,
+    /// Bytes that may be sent in a second just now.
+    pub(in crate::node::work) rate: &'a (dyn Fn() -> u64 + Send + Sync),
+    /// False: stop at the next chunk.
+    pub(in crate::node::work) go_on: &'a (dyn Fn() -> bool + Send + Sync),
+    pub(in crate::node::work) copied: &'a Copied,
+}
+
+/// Brings a partition to a device.
+pub(in crate::node::work) async fn bring(workshop: &Workshop, job: &Job, manner: &Manner<'_>) -> Outcome {
+    match attempt(workshop, job, manner).await {
+        Ok(outcome) => outcome,
+        Err(why) => Outcome::Waits(why),
+    }
+}
+
+async fn attempt(workshop: &Workshop, job: &Job, manner: &Manner<'_>) -> Result<Outcome, String> {
+    let span = job.span.first..=job.span.last;
+    let own = job.store.digest(span.clone());
+    let others = job.scope.sources.iter().map(|source| {
+        let asked = workshop.client.digest_blobs(*source, span.clone(), BLOB_DEADLINE);
+        async move { (*source, asked.await) }
+    });
+    let (own, others) = futures::join!(own, join_all(others));
+    let own = own.map_err(|e| format!("device {}: {e}", job.device))?;
+    let answering: Vec<DeviceId> = others
+        .iter()
+        .filter(|(_, said)| said.is_ok())
+        .map(|(device, _)| *device)
+        .collect();
+    enough(&job.scope, &answering)?;
+    let differs: Vec<DeviceId> = others
+        .iter()
+        .filter(|(_, said)| said.as_ref().is_ok_and(|digest| *digest != own && digest.blobs > 0))
+        .map(|(device, _)| *device)
+        .collect();
+    if differs.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    let mut after = job.span.before();
+    loop {
+        let window = window(workshop, job, &differs, after).await?;
+        let lacking = living(workshop, window.lacking).await?;
+        if !lacking.is_empty() {
+            match copy_all(workshop, job, manner, lacking).await? {
+                Outcome::Done => {}
+                other => return Ok(other),
+            }
+        }
+        match window.next {
+            None => return Ok(Outcome::Done),
+            Some(_) if !(manner.go_on)() => return Ok(Outcome::Interrupted),
+            next => after = next,
+        }
+    }
+}
+
+/// Whether enough of the old holders answer. Plain function.
+fn enough(scope: &Scope, answering: &[DeviceId]) -> Result<(), String> {
+    let silent: Vec<String> = scope
+        .sources
+        .iter()
+        .filter(|device| !answering.contains(device))
+        .map(ToString::to_string)
+        .collect();
+    let counted = scope.counted.iter().filter(|device| answering.contains(device)).count();
+    if counted >= scope.needed {
+        Ok(())
+    } else {
+        Err(format!(
+            "{counted} of {} needed holders answer; silent: device {}",
+            scope.needed,
+            silent.join(", ")
+        ))
+    }
+}
+
+/// A blob and the devices that say they have it.
+type Lacking = (BlobKey, BlobHeader, Vec<DeviceId>);
+
+/// What the device lacks of one page of the others' keys.
+struct Window {
+    lacking: Vec<Lacking>,
+    /// Where the next page begins.
+    next: Option<BlobKey>,
+}
+
+async fn window(
+    workshop: &Workshop,
+    job: &Job,
+    sources: &[DeviceId],
+    after: Option<BlobKey>,
+) -> Result<Window, String> {
+    let until = job.span.last;
+    let call = ListCall {
+        after,
+        until_placement: until,
+        limit: u32::try_from(PAGE).unwrap_or(u32::MAX),
+    };
+    let pages = sources.iter().map(|source| async move {
+        let page = workshop.client.list_blobs(*source, call, BLOB_DEADLINE).await;
+        page.map(|page| (*source, page)).map_err(|e| e.to_string())
+    });
+    let pages: Vec<(DeviceId, Vec<(BlobKey, BlobHeader)>)> =
+        join_all(pages).await.into_iter().collect::<Result<_, String>>()?;
+    let next = horizon(pages.iter().map(|(_, page)| page.iter().map(|(key, _)| *key)));
+    let inside = |key: &BlobKey| next.is_none_or(|next| *key <= next);
+    let mut held: BTreeMap<BlobKey, (BlobHeader, Vec<DeviceId>)> = BTreeMap::new();
+    for (source, page) in pages {
+        for (key, header) in page.into_iter().filter(|(key, _)| inside(key)) {
+            held.entry(key).or_insert_with(|| (header, Vec::new())).1.push(source);
+        }
+    }
+    let own = own_keys(job, after, next.unwrap_or_else(|| job.span.end())).await?;
+    let lacking = held
+        .into_iter()
+        .filter(|(key, _)| !own.contains(key))
+        .map(|(key, (header, holders))| (key, header, holders));
+    Ok(Window {
+        lacking: lacking.collect(),
+        next,
+    })
+}
+
+/// Up to where all pages are complete: the smallest last key of a full one; `None` when none is full. Plain function.
+fn horizon(pages: impl Iterator<Item = impl ExactSizeIterator<Item = BlobKey>>) -> Option<BlobKey> {
+    pages
+        .filter_map(|page| if page.len() >= PAGE { page.last() } else { None })
+        .min()
+}
+
+/// The device's own keys behind `after`, up to `until`.
+async fn own_keys(job: &Job, mut after: Option<BlobKey>, until: BlobKey) -> Result<BTreeSet<BlobKey>, String> {
+    let mut own = BTreeSet::new();
+    loop {
+        let page = job.store.list(after, until.placement, PAGE).await;
+        let page = page.map_err(|e| format!("device {}: {e}", job.device))?;
+        let Some((last, _)) = page.last() else { return Ok(own) };
+        after = Some(*last);
+        let full = page.len() >= PAGE;
+        let beyond = *last > until;
+        own.extend(page.into_iter().map(|(key, _)| key).filter(|key| *key <= until));
+        if !full || beyond {
+            return Ok(own);
+        }
+    }
+}
+
+/// Those whose streams the log refers to. A shard that does not answer stops the job: nothing is guessed.
+async fn living(workshop: &Workshop, lacking: Vec<Lacking>) -> Result<Vec<Lacking>, String> {
+    let lives = workshop
+        .lives(lacking.iter().map(|(key, header, _)| (key, header)))
+        .await?;
+    let lives = |key: &BlobKey| lives.get(&key.id.write) == Some(&Life::Referenced);
+    Ok(lacking.into_iter().filter(|(key, ..)| lives(key)).collect())
+}
+
+async fn copy_all(
+    workshop: &Workshop,
+    job: &Job,
+    manner: &Manner<'_>,
+    lacking: Vec<Lacking>,
+) -> Result<Outcome, String> {
+    let copies = futures::stream::iter(lacking).map(|lacking| copy_one(workshop, job, manner, lacking));
+    let mut copies = copies.buffer_unordered(CHUNKS_AT_ONCE);
+    let mut outcome = Ok(Outcome::Done);
+    // The ones on their way are awaited also when one failed: what they bring is brought.
+    while let Some(copied) = copies.next().await {
+        match copied {
+            Ok(Outcome::Done) => {}
+            other if matches!(outcome, Ok(Outcome::Done)) => outcome = other,
+            _ => {}
+        }
+    }
+    outcome
+}
+
+async fn copy_one(
+    workshop: &Workshop,
+    job: &Job,
+    manner: &Manner<'_>,
+    (key, header, holders): Lacking,
+) -> Result<Outcome, String> {
+    if !(manner.go_on)() {
+        return Ok(Outcome::Interrupted);
+    }
+    if job.store.usage().fill_permille() >= FULL_PERMILLE {
+        return Err(format!(
+            "device {} is 85 % full: make room, or abort the change",
+            job.device
+        ));
+    }
+    manner.pace.take(u64::from(header.len), manner.rate).await;
+    if !(manner.go_on)() {
+        return Ok(Outcome::Interrupted);
+    }
+    let mut unknown = None;
+    let turn = usize::try_from(key.id.write.0 % holders.len().max(1) as u128).unwrap_or(0);
+    for at in 0..holders.len() {
+        let holder = holders[(turn + at) % holders.len()];
+        match workshop.fetch(holder, key, header.len).await {
+            Ok(blob) => {
+                // The device verifies every frame before it takes it, and answers after its sync (REB-1).
+                let put = job.store.put(blob).await;
+                put.map_err(|e| format!("device {}: {e}", job.device))?;
+                manner.copied.blobs.fetch_add(1, Ordering::Relaxed);
+                manner.copied.bytes.fetch_add(u64::from(header.len), Ordering::Relaxed);
+                return Ok(Outcome::Done);
+            }
+            Err(Fetch::Unknown(why)) => unknown = Some(why),
+            Err(Fetch::Bad(_)) => {}
+        }
+    }
+    match unknown {
+        Some(why) => Err(why),
+        // Removed since it was listed, or damaged everywhere: the shard is asked, and its queue takes over.
+        None => {
+            mark_damaged(workshop, job.device, key, Some(header.shard)).await;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(devices: &[u32]) -> Vec<DeviceId> {
+        devices.iter().copied().map(DeviceId).collect()
+    }
+
+    #[test]
+    fn reb_1_half_of_the_old_holders_must_answer() {
+        let scope = Scope {
+            sources: ids(&[1, 2, 3, 4]),
+            counted: ids(&[1, 2, 3]),
+            needed: 2,
+        };
+        assert_eq!(enough(&scope, &ids(&[1, 3])), Ok(()));
+        // The new holders are sources, but no witnesses of what was written before.
+        assert!(enough(&scope, &ids(&[1, 4])).unwrap_err().contains("device 2, 3"));
+    }
+
+    #[test]
+    fn a_page_is_complete_up_to_the_smallest_end_of_a_full_one() {
+        let key = |chunk: u32| BlobKey {
+            placement: 5,
+            id: metadata::ids::BlobId {
+                write: metadata::ids::WriteId(1),
+                chunk,
+            },
+        };
+        let full = |from: u32| (from..from + 500).map(key).collect::<Vec<_>>().into_iter();
+        let short = vec![key(1), key(2)].into_iter();
+        assert_eq!(horizon([full(0), full(100), short.clone()].into_iter()), Some(key(499)));
+        assert_eq!(horizon([short].into_iter()), None);
+    }
+}

@@ -1,0 +1,484 @@
+//! Comparing what devices hold with what they should hold (DESIGN §3.5), a partition at a time.
+//!
+//! For each device of this node, again and again, and at once after the rings have changed or a device was opened:
+//!
+//! - **Lacking.** The partitions it is a primary of: digests are compared with those of the other primaries. A difference
+//!   is only a question to the owning shard. What is referenced and not here is copied here: a few chunks through the
+//!   shard's `short` queue, which serves the fewest copies first; many at once by a job for the partition, which is noted
+//!   in the system shard until it is done, so that "healed" is a number from the log (HEAL-1).
+//! - **Surplus.** The partitions it holds something of without being named by a live ring: old copies after a change,
+//!   handoffs. What is referenced is sent to the primaries that lack it, and dropped here once every primary has it
+//!   (REB-1). What is not referenced is left to reclaim and to the collector of orphans (DUR-3).
+//!
+//! ```text
+//! table "repair_jobs", key = policy "/" device, 10 digits:   JSON of OpenJobs
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use metadata::command::{Command, RecordCondition};
+use metadata::ids::DeviceId;
+use metadata::model::PolicyId;
+use metadata::query::Life;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::moving::{Copied, Job, Manner, Outcome, Pace, Scope, Span, bring, rate};
+use super::{BLOB_DEADLINE, SHARD_DEADLINE, Workshop};
+use crate::client::{DataPlane, LiveRings, Standing};
+use crate::device::{Blob, BlobHeader, BlobKey, BlobStore};
+
+/// The table of open partition jobs.
+pub const REPAIR_JOBS_TABLE: &str = "repair_jobs";
+/// A partition that lacks more blobs than this gets a job of its own.
+const QUEUED_MAX: u64 = 64;
+/// Keys looked at in one step.
+const PAGE: usize = 500;
+const FORMAT: u32 = 1;
+
+/// The partitions of one device that lack more than a few blobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenJobs {
+    /// The format version, 1.
+    pub format: u32,
+    /// The device that lacks them.
+    pub device: u32,
+    /// The partitions.
+    pub partitions: BTreeSet<u32>,
+    /// When the first of them was found, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// When this was written.
+    pub updated_ms: u64,
+}
+
+impl OpenJobs {
+    /// Reads a record; `None` when it is of another format.
+    #[must_use]
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let jobs: Self = serde_json::from_slice(value).ok()?;
+        (jobs.format == FORMAT).then_some(jobs)
+    }
+}
+
+/// Looks after this node's devices, one after the other.
+pub(super) async fn run(workshop: Workshop) {
+    let mut seen: HashMap<DeviceId, Seen> = HashMap::new();
+    loop {
+        tokio::time::sleep(workshop.options.idle_pause).await;
+        let Some(live) = workshop.client.rings(PolicyId::default()) else {
+            continue;
+        };
+        for (device, store) in workshop.devices.set().all() {
+            let wanted = Seen::of(&live, &store);
+            if seen
+                .get(&device)
+                .is_some_and(|seen| !seen.due(&wanted, workshop.options.repair_interval))
+            {
+                continue;
+            }
+            let name = format!("repair of device {device}");
+            match pass(&workshop, &live, device, &store, &name).await {
+                Ok(()) => drop(seen.insert(device, wanted)),
+                Err(why) => workshop.board.failed(&name, why),
+            }
+        }
+    }
+}
+
+/// When a device was looked through, and under which rings.
+struct Seen {
+    epoch: u64,
+    moving: bool,
+    /// The device as it was opened: another one is a device that was closed meanwhile, or replaced.
+    store: std::sync::Weak<dyn BlobStore>,
+    at: Instant,
+}
+
+impl Seen {
+    fn of(live: &LiveRings, store: &Arc<dyn BlobStore>) -> Self {
+        Self {
+            epoch: live.state.current.epoch,
+            moving: live.moving(),
+            store: Arc::downgrade(store),
+            at: Instant::now(),
+        }
+    }
+
+    fn due(&self, now: &Self, interval: Duration) -> bool {
+        (self.epoch, self.moving) != (now.epoch, now.moving)
+            || !self.store.ptr_eq(&now.store)
+            || now.at.saturating_duration_since(self.at) >= interval
+    }
+}
+
+/// What one look through a device found.
+#[derive(Default)]
+struct Tally {
+    compared: u64,
+    queued: u64,
+    sent: u64,
+    dropped: u64,
+    /// Why something has to be looked at again.
+    waits: Option<String>,
+}
+
+async fn pass(
+    workshop: &Workshop,
+    live: &Arc<LiveRings>,
+    device: DeviceId,
+    store: &Arc<dyn BlobStore>,
+    name: &str,
+) -> Result<(), String> {
+    let mut tally = Tally::default();
+    lacking(workshop, live, device, store, name, &mut tally).await?;
+    surplus(workshop, live, device, store, name, &mut tally).await?;
+    let Tally {
+        compared,
+        queued,
+        sent,
+        dropped,
+        waits,
+    } = tally;
+    workshop.board.done(name, queued + sent + dropped);
+    workshop.board.state(
+        name,
+        format!("compared {compared} partitions, queued {queued} chunks, sent {sent} home, dropped {dropped} surplus"),
+    );
+    // What waits for another device is looked at again soon.
+    waits.map_or(Ok(()), Err)
+}
+
+/// Compares the device's partitions with the other primaries'.
+async fn lacking(
+    workshop: &Workshop,
+    live: &Arc<LiveRings>,
+    device: DeviceId,
+    store: &Arc<dyn BlobStore>,
+    name: &str,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let mut open = OpenJobs::default();
+    let ring = &live.current.ring;
+    for partition in ring.partition_ids().map(|partition| partition.0) {
+        let span = Span::of(partition, ring.part_power());
+        // A partition on its way here is the mover's; so is the record of it.
+        if live.standing(device, span.first) != Standing::Kept {
+            continue;
+        }
+        tally.compared += 1;
+        let lacks = match compare(workshop, live, device, store, span).await {
+            Ok(lacks) => lacks,
+            Err(why) => {
+                tally.waits = Some(why);
+                continue;
+            }
+        };
+        if lacks > QUEUED_MAX {
+            open.partitions.insert(partition);
+        } else if lacks > 0 {
+            tally.queued += queue(workshop, live, device, store, span).await?;
+        }
+        if tally.compared.is_multiple_of(64) {
+            let state = format!("compared {} partitions, {} open", tally.compared, open.partitions.len());
+            workshop.board.state(name, state);
+        }
+        tokio::time::sleep(workshop.options.repair_pause).await;
+    }
+    if open.partitions.is_empty() {
+        return close_jobs(workshop, device).await;
+    }
+    work_off(workshop, live, device, store, name, open).await
+}
+
+/// How many blobs more than this device some other primary has, or at least one when they differ in another way.
+async fn compare(
+    workshop: &Workshop,
+    live: &LiveRings,
+    device: DeviceId,
+    store: &Arc<dyn BlobStore>,
+    span: Span,
+) -> Result<u64, String> {
+    let range = span.first..=span.last;
+    let own = store.digest(range.clone()).await.map_err(|e| e.to_string())?;
+    let others = live.primaries(span.first).into_iter().filter(|other| *other != device);
+    let asked = others.map(|other| workshop.client.digest_blobs(other, range.clone(), BLOB_DEADLINE));
+    let mut lacks = 0;
+    for said in join_all(asked).await {
+        let digest = said.map_err(|e| e.to_string())?;
+        if digest != own && digest.blobs > 0 {
+            lacks = lacks.max(digest.blobs.saturating_sub(own.blobs)).max(1);
+        }
+    }
+    Ok(lacks)
+}
+
+/// Hands the chunks of a partition that live and are not here to their shards' queues.
+async fn queue(
+    workshop: &Workshop,
+    live: &LiveRings,
+    device: DeviceId,
+    store: &Arc<dyn BlobStore>,
+    span: Span,
+) -> Result<u64, String> {
+    let mut holders: BTreeMap<BlobKey, (BlobHeader, Vec<DeviceId>)> = BTreeMap::new();
+    let others = live.primaries(span.first).into_iter().filter(|other| *other != device);
+    for other in others {
+        let mut after = span.before();
+        loop {
+            let call = crate::blob_http::ListCall {
+                after,
+                until_placement: span.last,
+                limit: u32::try_from(PAGE).unwrap_or(u32::MAX),
+            };
+            let page = workshop.client.list_blobs(other, call, BLOB_DEADLINE).await;
+            let page = page.map_err(|e| e.to_string())?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            let full = page.len() >= PAGE;
+            for (key, header) in page {
+                let here = store.stat(key).await.map_err(|e| e.to_string())?.is_some();
+                // More than a few are a job's work; the next look finds that.
+                if !here && holders.len() as u64 <= 2 * QUEUED_MAX {
+                    holders.entry(key).or_insert_with(|| (header, Vec::new())).1.push(other);
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+    }
+    let lives = workshop
+        .lives(holders.iter().map(|(key, (header, _))| (key, header)))
+        .await?;
+    let mut queued = 0;
+    for (key, (header, devices)) in holders {
+        if lives.get(&key.id.write) == Some(&Life::Referenced) {
+            let (write, first, count) = (key.id.write, key.id.chunk, 1);
+            let command = Command::MarkShort {
+                write,
+                first,
+                count,
+                devices,
+            };
+            workshop.tell(header.shard, command).await?;
+            queued += 1;
+        }
+    }
+    Ok(queued)
+}
+
+/// Brings all partitions that lack much, noting in the system shard which are open.
+async fn work_off(
+    workshop: &Workshop,
+    live: &Arc<LiveRings>,
+    device: DeviceId,
+    store: &Arc<dyn BlobStore>,
+    name: &str,
+    mut open: OpenJobs,
+) -> Result<(), String> {
+    let now_ms = workshop.clock.now_ms();
+    let before = noted(workshop, device).await?;
+    open.format = FORMAT;
+    open.device = device.0;
+    open.since_ms = before.map_or(now_ms, |before| before.since_ms);
+    let (pace, copied, epoch) = (Pace::new(), Copied::default(), live.state.current.epoch);
+    let go_on = || {
+        let now = workshop.client.rings(PolicyId::default());
+        now.is_some_and(|now| now.state.current.epoch == epoch) && workshop.devices.set().contains(device)
+    };
+    let rate = || rate(workshop);
+    let manner = Manner {
+        pace: &pace,
+        rate: &rate,
+        go_on: &go_on,
+        copied: &copied,
+    };
+    let mut waits = None;
+    for partition in open.partitions.clone() {
+        workshop.board.state(
+            name,
+            format!("{} partitions lack more than a few blobs", open.partitions.len()),
+        );
+        note(workshop, &mut open).await?;
+        let span = Span::of(partition, live.current.ring.part_power());
+        let sources: Vec<DeviceId> = live
+            .primaries(span.first)
+            .into_iter()
+            .filter(|other| *other != device)
+            .collect();
+        let job = Job {
+            device,
+            store: Arc::clone(store),
+            span,
+            scope: Scope {
+                counted: sources.clone(),
+                needed: sources.len().div_ceil(2),
+                sources,
+            },
+        };
+        match bring(workshop, &job, &manner).await {
+            Outcome::Done => drop(open.partitions.remove(&partition)),
+            Outcome::Waits(why) => waits = Some(why),
+            Outcome::Interrupted => return Err("the rings changed meanwhile".to_owned()),
+        }
+    }
+    match waits {
+        Some(why) => {
+            note(workshop, &mut open).await?;
+            Err(why)
+        }
+        None => close_jobs(workshop, device).await,
+    }
+}
+
+fn jobs_key(device: DeviceId) -> String {
+    format!("{}/{:010}", PolicyId::default().0, device.0)
+}
+
+async fn noted(workshop: &Workshop, device: DeviceId) -> Result<Option<OpenJobs>, String> {
+    let record = workshop
+        .client
+        .record(REPAIR_JOBS_TABLE, &jobs_key(device), SHARD_DEADLINE)
+        .await;
+    Ok(record
+        .map_err(|e| e.to_string())?
+        .and_then(|record| OpenJobs::decode(&record.value)))
+}
+
+async fn note(workshop: &Workshop, open: &mut OpenJobs) -> Result<(), String> {
+    open.updated_ms = workshop.clock.now_ms();
+    let key = jobs_key(DeviceId(open.device));
+    let value = serde_json::to_vec(open)
+        .expect("jobs have nothing JSON cannot write")
+        .into();
+    let put = workshop
+        .client
+        .put_record(REPAIR_JOBS_TABLE, &key, RecordCondition::Any, value, SHARD_DEADLINE);
+    put.await.map(drop).map_err(|e| e.to_string())
+}
+
+async fn close_jobs(workshop: &Workshop, device: DeviceId) -> Result<(), String> {
+    if noted(workshop, device).await?.is_none() {
+        return Ok(());
+    }
+    let key = jobs_key(device);
+    let deleted = workshop.client.delete_record(REPAIR_JOBS_TABLE, &key, SHARD_DEADLINE);
+    deleted.await.map_err(|e| e.to_string())
+}
+
+/// Looks at everything the device holds without being asked to by a live ring.
+async fn surplus(
+    workshop: &Workshop,
+    live: &Arc<LiveRings>,
+    device: DeviceId,
+    store: &Arc<dyn BlobStore>,
+    name: &str,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let ring = &live.current.ring;
+    let mut after = None;
+    loop {
+        let next = store.list(after, u64::MAX, 1).await.map_err(|e| e.to_string())?;
+        let Some((key, _)) = next.first() else { return Ok(()) };
+        let span = Span::of(ring.partition_of(key.placement).0, ring.part_power());
+        if live.standing(device, key.placement) != Standing::Stranger {
+            // The rest of a partition that belongs here is stepped over.
+            after = Some(span.end());
+            continue;
+        }
+        let page = store.list(after, span.last, PAGE).await.map_err(|e| e.to_string())?;
+        // Empty when it was all removed meanwhile.
+        after = page.last().map(|(key, _)| *key).or(Some(*key));
+        match send_home(workshop, live, store, page, tally).await {
+            Ok(()) => {}
+            Err(why) => tally.waits = Some(why),
+        }
+        workshop.board.state(
+            name,
+            format!("surplus: sent {} home, dropped {}", tally.sent, tally.dropped),
+        );
+        tokio::time::sleep(workshop.options.repair_pause).await;
+    }
+}
+
+/// Sends what lives to the primaries that lack it, and drops what all of them have.
+async fn send_home(
+    workshop: &Workshop,
+    live: &LiveRings,
+    store: &Arc<dyn BlobStore>,
+    page: Vec<(BlobKey, BlobHeader)>,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let lives = workshop.lives(page.iter().map(|(key, header)| (key, header))).await?;
+    let living: Vec<(BlobKey, BlobHeader)> = page
+        .into_iter()
+        .filter(|(key, _)| lives.get(&key.id.write) == Some(&Life::Referenced))
+        .collect();
+    let Some((first, _)) = living.first() else {
+        return Ok(());
+    };
+    let keys: Vec<BlobKey> = living.iter().map(|(key, _)| *key).collect();
+    let mut home: Vec<BTreeSet<DeviceId>> = vec![BTreeSet::new(); living.len()];
+    let primaries = live.primaries(first.placement);
+    let (mut sent, mut waits) = (0, None);
+    for primary in &primaries {
+        let held = workshop.client.stat_blobs(*primary, keys.clone(), BLOB_DEADLINE).await;
+        let held = match held {
+            Ok(held) => held,
+            Err(error) => {
+                waits = Some(error.to_string());
+                continue;
+            }
+        };
+        for (at, (key, header)) in living.iter().enumerate() {
+            let same = held
+                .get(at)
+                .and_then(Option::as_ref)
+                .is_some_and(|other| other.blake3 == header.blake3);
+            if same || put_home(workshop, store, *primary, *key, *header).await? {
+                home[at].insert(*primary);
+                sent += u64::from(!same);
+            }
+        }
+    }
+    let all_home = |at: &usize| primaries.iter().all(|primary| home[*at].contains(primary));
+    let dropped: Vec<BlobKey> = (0..living.len()).filter(all_home).map(|at| living[at].0).collect();
+    tally.sent += sent;
+    let now = workshop.client.rings(PolicyId::default());
+    if now.is_none_or(|now| now.state.current.epoch != live.state.current.epoch) {
+        return Err("the rings changed meanwhile".to_owned());
+    }
+    if !dropped.is_empty() {
+        let count = dropped.len() as u64;
+        store.remove(dropped).await.map_err(|e| e.to_string())?;
+        tally.dropped += count;
+    }
+    waits.map_or(Ok(()), Err)
+}
+
+/// Gives a primary its copy from this device's own; false when this one is no good.
+async fn put_home(
+    workshop: &Workshop,
+    store: &Arc<dyn BlobStore>,
+    primary: DeviceId,
+    key: BlobKey,
+    header: BlobHeader,
+) -> Result<bool, String> {
+    let Ok(slice) = store.read(key, 0..header.len).await else {
+        return Ok(false);
+    };
+    if slice.payload.len() != header.len as usize || slice.verify().is_err() {
+        return Ok(false);
+    }
+    let blob = Blob {
+        key,
+        header: slice.header,
+        frame_crcs: slice.frame_crcs,
+        payload: slice.payload.into(),
+    };
+    let put = workshop.client.put_blob(primary, blob, BLOB_DEADLINE).await;
+    put.map(|()| true).map_err(|e| e.to_string())
+}
