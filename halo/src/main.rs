@@ -29,8 +29,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use clock::{SystemClock, WallClock};
 
-const MS_PER_HOUR: u64 = 3_600_000;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -75,13 +73,12 @@ fn run(command: HaloCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn ring(args: &ring::command::Args) -> ExitCode {
-    let now_hours = u32::try_from(SystemClock.now_ms() / MS_PER_HOUR).unwrap_or(u32::MAX);
-    ring::command::run(
-        args,
-        now_hours,
-        &mut std::io::stdout().lock(),
-        &mut std::io::stderr().lock(),
-    )
+    let mut console = ring::command::Console {
+        out: &mut std::io::stdout().lock(),
+        complaints: &mut std::io::stderr().lock(),
+        answers: &mut std::io::stdin().lock(),
+    };
+    ring::command::run(args, SystemClock.now_ms(), &mut console)
 }
 
 /// For commands that only wait for others.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::device::{Device, DeviceId, check_address, check_weight};
+use crate::device::{Device, DeviceId, check_weight};
 use crate::error::RingError;
-use crate::limits::{MAX_DEVICES, MAX_PART_POWER, MAX_REPLICAS, MAX_SLOTS};
+use crate::layout::Layout;
+use crate::limits::MAX_DEVICES;
 use crate::rebalance::{self, Moves};
 use crate::ring::{Inner, Ring};
 
@@ -17,16 +18,19 @@ pub(crate) const NEVER: u32 = 0;
 /// Makes rings. Changes to devices take effect with the next [`Self::rebalance`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Builder {
-    pub(crate) part_power: u8,
-    pub(crate) replicas: usize,
+    /// Of the table; before the first rebalance only the partition power counts.
+    pub(crate) layout: Layout,
+    /// Replicas asked for; the next rebalance gives the table their layout.
+    pub(crate) replicas: f64,
+    pub(crate) overload: f64,
     pub(crate) min_part_hours: u32,
-    /// Version of the last rebalance; 0 before the first.
+    /// Version of the last rebalance or change of device information; 0 before the first.
     pub(crate) version: u64,
     /// Devices were changed since the last rebalance.
     pub(crate) changed: bool,
     pub(crate) next_id: u32,
     pub(crate) devices: BTreeMap<DeviceId, Device>,
-    /// `replicas` entries for each partition; empty before the first rebalance.
+    /// The copies of each partition as [`Self::layout`] has them; empty before the first rebalance.
     pub(crate) slots: Vec<DeviceId>,
     /// For each partition the hour of its last move, or [`NEVER`]; empty before the first rebalance.
     pub(crate) moved_at: Vec<u32>,
@@ -41,18 +45,21 @@ impl Builder {
     /// # Errors
     /// When a number is outside the limits of [`crate::limits`].
     pub fn new(part_power: u8, replicas: usize, min_part_hours: u32) -> Result<Self, RingError> {
-        if part_power > MAX_PART_POWER {
-            return Err(RingError::BadPartPower(part_power));
-        }
-        if !(1..=MAX_REPLICAS).contains(&replicas) {
-            return Err(RingError::BadReplicas(replicas));
-        }
-        if (replicas as u64) << part_power > MAX_SLOTS {
-            return Err(RingError::TooLarge { part_power, replicas });
-        }
+        #[allow(clippy::cast_precision_loss, reason = "refused when it is large")]
+        let replicas = replicas as f64;
+        Self::with_replicas(part_power, replicas, min_part_hours)
+    }
+
+    /// As [`Self::new`], with a number of replicas that may be a fraction: with 2.5 one half of the partitions has three
+    /// copies and the other two.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_replicas(part_power: u8, replicas: f64, min_part_hours: u32) -> Result<Self, RingError> {
         Ok(Self {
-            part_power,
+            layout: Layout::new(part_power, replicas)?,
             replicas,
+            overload: 0.0,
             min_part_hours,
             version: 0,
             changed: true,
@@ -63,22 +70,57 @@ impl Builder {
         })
     }
 
+    /// A builder for a ring whose builder file was lost. Ids of devices that were removed before are not known, and
+    /// partitions count as rested.
+    #[must_use]
+    pub fn from_ring(ring: &Ring, min_part_hours: u32) -> Self {
+        let next_id = ring.devices().map(|device| device.id.0 + 1).max().unwrap_or(0);
+        Self {
+            layout: ring.inner.layout,
+            replicas: ring.replica_count(),
+            overload: 0.0,
+            min_part_hours,
+            version: ring.version(),
+            changed: false,
+            next_id,
+            devices: ring.devices().map(|device| (device.id, device.clone())).collect(),
+            slots: ring.inner.slots.clone(),
+            moved_at: vec![NEVER; ring.partitions() as usize],
+        }
+    }
+
     /// Number of partitions.
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        1 << self.part_power
+        self.layout.partitions()
     }
 
     /// Partitions as a power of two.
     #[must_use]
     pub fn part_power(&self) -> u8 {
-        self.part_power
+        self.layout.part_power
     }
 
-    /// Copies of each partition.
+    /// Most copies of a partition, as asked for.
     #[must_use]
     pub fn replicas(&self) -> usize {
+        self.wanted_layout().most()
+    }
+
+    /// Copies of a partition as asked for; a fraction when some have one less.
+    #[must_use]
+    pub fn replica_count(&self) -> f64 {
         self.replicas
+    }
+
+    pub(crate) fn wanted_layout(&self) -> Layout {
+        Layout::new(self.layout.part_power, self.replicas).expect("checked when it was set")
+    }
+
+    /// By which part of its share a device may hold more, so that copies stand wider apart.
+    #[must_use]
+    pub fn overload(&self) -> f64 {
+        self.overload
     }
 
     /// Hours for which a partition rests after a move.
@@ -112,21 +154,7 @@ impl Builder {
     pub fn add(&mut self, device: Device) -> Result<DeviceId, RingError> {
         device.check()?;
         for known in self.devices.values().filter(|known| known.node == device.node) {
-            if (known.region, known.zone, &known.address) != (device.region, device.zone, &device.address) {
-                let Device {
-                    node,
-                    region,
-                    zone,
-                    address,
-                    ..
-                } = known.clone();
-                return Err(RingError::NodeDiffers {
-                    node,
-                    region,
-                    zone,
-                    address,
-                });
-            }
+            same_node(known, &device)?;
             if known.name == device.name {
                 return Err(RingError::DuplicateDevice {
                     node: known.node,
@@ -171,25 +199,6 @@ impl Builder {
         Ok(())
     }
 
-    /// Changes the address of a node, for all its devices. Moves nothing.
-    ///
-    /// # Errors
-    /// [`RingError::BadAddress`] or [`RingError::UnknownNode`].
-    pub fn set_address(&mut self, node: u64, address: &str) -> Result<(), RingError> {
-        check_address(address)?;
-        let mut known = false;
-        for device in self.devices.values_mut().filter(|device| device.node == node) {
-            address.clone_into(&mut device.address);
-            known = true;
-        }
-        self.changed |= known;
-        if known {
-            Ok(())
-        } else {
-            Err(RingError::UnknownNode(node))
-        }
-    }
-
     /// Brings the table in line with the devices, and counts the version up by one.
     ///
     /// Moves at most one replica of a partition, and none of a partition that moved less than min-part-hours before
@@ -200,9 +209,9 @@ impl Builder {
     /// [`RingError::TooFewDevices`]: copies must be on different devices.
     pub fn rebalance(&mut self, now_hours: u32, seed: u64) -> Result<Moves, RingError> {
         let active = self.devices.values().filter(|device| device.weight > 0.0).count();
-        if active < self.replicas {
+        if active < self.replicas() {
             return Err(RingError::TooFewDevices {
-                replicas: self.replicas,
+                replicas: self.replicas(),
                 devices: active,
             });
         }
@@ -222,13 +231,25 @@ impl Builder {
         }
         let inner = Inner {
             version: self.version,
-            part_power: self.part_power,
-            replicas: self.replicas,
+            layout: self.layout,
             devices: self.devices.values().cloned().collect(),
             slots: self.slots.clone(),
         };
         Ok(Ring { inner: Arc::new(inner) })
     }
+}
+
+/// A node is one machine: one zone, one host.
+pub(crate) fn same_node(known: &Device, device: &Device) -> Result<(), RingError> {
+    if (known.region, known.zone, known.host()) == (device.region, device.zone, device.host()) {
+        return Ok(());
+    }
+    Err(RingError::NodeDiffers {
+        node: known.node,
+        region: known.region,
+        zone: known.zone,
+        address: known.address.clone(),
+    })
 }
 
 #[cfg(test)]

@@ -100,8 +100,10 @@ pub(crate) fn settle(table: &mut Table<'_>, budget: &mut Budget) {
 /// The slots of each device.
 fn copies_on(table: &Table<'_>) -> Vec<Vec<usize>> {
     let mut copies_on: Vec<Vec<usize>> = vec![Vec::new(); table.devices()];
-    for (slot, &device) in table.slots.iter().enumerate() {
-        copies_on[device].push(slot);
+    for partition in 0..table.partitions() {
+        for slot in table.slots_of(partition) {
+            copies_on[table.slots[slot]].push(slot);
+        }
     }
     copies_on
 }

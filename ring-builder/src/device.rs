@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RingError;
-use crate::limits::{MAX_ADDRESS_BYTES, MAX_NAME_BYTES, MAX_WEIGHT};
+use crate::limits::{MAX_ADDRESS_BYTES, MAX_META_BYTES, MAX_NAME_BYTES, MAX_WEIGHT};
 
 /// One device of a ring. Given by the builder, never reused inside a ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,12 +38,18 @@ pub struct Device {
     pub zone: u32,
     /// One machine. It stands in one zone and has one address.
     pub node: u64,
-    /// `host:port` of the node.
+    /// `host:port` of the node. The host is the same for all devices of a node; the port may differ.
     pub address: String,
     /// Folder name of the device on its node, for example `d0`.
     pub name: String,
     /// Share of the data, relative to the other devices; 0 drains the device.
     pub weight: f64,
+    /// `host:port` for traffic between nodes, where a network of its own carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<String>,
+    /// Whatever the operator wants to remember: a serial number, a model.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub meta: String,
 }
 
 impl Device {
@@ -51,12 +57,49 @@ impl Device {
     pub(crate) fn check(&self) -> Result<(), RingError> {
         check_weight(self.weight)?;
         check_address(&self.address)?;
+        self.replication.as_deref().map_or(Ok(()), check_address)?;
+        if self.meta.len() > MAX_META_BYTES || self.meta.contains(['\n', '\r']) {
+            return Err(RingError::BadMeta(self.meta.chars().take(MAX_META_BYTES).collect()));
+        }
         let usual = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         let name = self.name.as_bytes();
         if name.is_empty() || name.len() > MAX_NAME_BYTES || name[0] == b'.' || !name.iter().all(|&b| usual(b)) {
             return Err(RingError::BadName(self.name.clone()));
         }
         Ok(())
+    }
+
+    /// The host of [`Self::address`], without the brackets of an IPv6 address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        split_address(&self.address).0
+    }
+
+    /// The port of [`Self::address`].
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        split_address(&self.address).1
+    }
+
+    /// Host and port for traffic between nodes: those of [`Self::replication`], or else the usual ones.
+    #[must_use]
+    pub fn replication_host_port(&self) -> (&str, u16) {
+        split_address(self.replication.as_deref().unwrap_or(&self.address))
+    }
+}
+
+/// Host, without brackets, and port of an address that was checked; port 0 of one that was not.
+fn split_address(address: &str) -> (&str, u16) {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+    (host.trim_matches(['[', ']']), port.parse().unwrap_or(0))
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+pub(crate) fn join_address(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }
 

@@ -23,6 +23,7 @@ const CHECKSUM: usize = 32;
 pub(crate) struct Kind {
     pub(crate) what: &'static str,
     pub(crate) magic: [u8; 8],
+    /// The newest version; older ones are read too.
     pub(crate) version: u16,
 }
 
@@ -31,11 +32,16 @@ impl Kind {
         RingError::Damaged { what: self.what, why }
     }
 
-    /// Puts header and checksum around `body`.
+    /// Puts header and checksum around `body`, which is of the newest version.
     pub(crate) fn seal(self, body: &[u8]) -> Vec<u8> {
+        self.seal_as(self.version, body)
+    }
+
+    /// Puts header and checksum around a `body` of this version.
+    pub(crate) fn seal_as(self, version: u16, body: &[u8]) -> Vec<u8> {
         let mut file = Vec::with_capacity(HEADER + body.len() + CHECKSUM);
         file.extend_from_slice(&self.magic);
-        file.extend_from_slice(&self.version.to_le_bytes());
+        file.extend_from_slice(&version.to_le_bytes());
         file.extend_from_slice(&[0; 2]);
         file.extend_from_slice(&(body.len() as u64).to_le_bytes());
         file.extend_from_slice(body);
@@ -44,8 +50,8 @@ impl Kind {
         file
     }
 
-    /// Verifies the envelope and returns a reader of the body.
-    pub(crate) fn open(self, file: &[u8]) -> Result<Reader<'_>, RingError> {
+    /// Verifies the envelope and returns the format version and a reader of the body.
+    pub(crate) fn open(self, file: &[u8]) -> Result<(u16, Reader<'_>), RingError> {
         let prefix = &file[..file.len().min(self.magic.len())];
         if prefix.is_empty() || !self.magic.starts_with(prefix) {
             return Err(RingError::NotOurs { what: self.what });
@@ -53,7 +59,7 @@ impl Kind {
         let mut header = Reader::new(self, file);
         header.take(self.magic.len())?;
         let found = header.u16()?;
-        if found != self.version {
+        if !(1..=self.version).contains(&found) {
             return Err(RingError::OtherVersion {
                 what: self.what,
                 found,
@@ -70,10 +76,7 @@ impl Kind {
         if blake3::hash(covered) != blake3::Hash::from_bytes(sum) || reserved != 0 {
             return Err(self.damaged("its checksum differs"));
         }
-        Ok(Reader {
-            kind: self,
-            rest: &covered[HEADER..],
-        })
+        Ok((found, Reader::new(self, &covered[HEADER..])))
     }
 }
 
@@ -123,23 +126,32 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    pub(crate) fn f64(&mut self) -> Result<f64, RingError> {
+        self.u64().map(f64::from_bits)
+    }
+
     fn text(&mut self) -> Result<String, RingError> {
         let length = usize::from(self.u16()?);
         let bytes = self.take(length)?;
         String::from_utf8(bytes.to_vec()).map_err(|_| self.kind.damaged("a text in it is not UTF-8"))
     }
 
-    /// One device as [`put_device`] wrote it, its fields checked.
-    pub(crate) fn device(&mut self) -> Result<Device, RingError> {
-        let device = Device {
+    /// One device as [`put_device`] wrote it in this version of a file, its fields checked.
+    pub(crate) fn device(&mut self, version: u16) -> Result<Device, RingError> {
+        let mut device = Device {
             id: DeviceId(self.u32()?),
             region: self.u32()?,
             zone: self.u32()?,
             node: self.u64()?,
-            weight: f64::from_bits(self.u64()?),
+            weight: self.f64()?,
             address: self.text()?,
             name: self.text()?,
+            ..Device::default()
         };
+        if version >= 2 {
+            device.replication = Some(self.text()?).filter(|text| !text.is_empty());
+            device.meta = self.text()?;
+        }
         device
             .check()
             .map_err(|_| self.kind.damaged("a device in it is not usable"))?;
@@ -156,14 +168,22 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends a device: id, region, zone (4 bytes each), node, weight (8 each), address and name (2 bytes of length, text).
-pub(crate) fn put_device(body: &mut Vec<u8>, device: &Device) {
+/// Appends a device: id, region, zone (4 bytes each), node, weight (8 each), address and name (2 bytes of length, text);
+/// from version 2 on, replication address (empty for none) and remark in the same way.
+pub(crate) fn put_device(body: &mut Vec<u8>, device: &Device, version: u16) {
     body.extend_from_slice(&device.id.0.to_le_bytes());
     body.extend_from_slice(&device.region.to_le_bytes());
     body.extend_from_slice(&device.zone.to_le_bytes());
     body.extend_from_slice(&device.node.to_le_bytes());
     body.extend_from_slice(&device.weight.to_bits().to_le_bytes());
-    for text in [&device.address, &device.name] {
+    let replication = device.replication.as_deref().unwrap_or_default();
+    let texts = [
+        device.address.as_str(),
+        device.name.as_str(),
+        replication,
+        device.meta.as_str(),
+    ];
+    for text in &texts[..if version >= 2 { 4 } else { 2 }] {
         let length = u16::try_from(text.len()).expect("checked when the device was added: at most 300 bytes");
         body.extend_from_slice(&length.to_le_bytes());
         body.extend_from_slice(text.as_bytes());

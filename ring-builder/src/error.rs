@@ -1,7 +1,9 @@
 //! What can go wrong, each with a sentence that says what to do next.
 
 use crate::device::DeviceId;
-use crate::limits::{MAX_DEVICES, MAX_NAME_BYTES, MAX_PART_POWER, MAX_REPLICAS, MAX_SLOTS, MAX_WEIGHT};
+use crate::limits::{
+    MAX_DEVICES, MAX_META_BYTES, MAX_NAME_BYTES, MAX_OVERLOAD, MAX_PART_POWER, MAX_REPLICAS, MAX_SLOTS, MAX_WEIGHT,
+};
 
 /// Every error of this crate. Nothing has changed when one is returned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -9,9 +11,9 @@ pub enum RingError {
     /// The partition power is above the limit.
     #[error("partition power {0} is too large: choose one from 0 to {MAX_PART_POWER}")]
     BadPartPower(u8),
-    /// The number of replicas is zero or above the limit.
+    /// The number of replicas is below one or above the limit.
     #[error("{0} replicas are not possible: choose a number from 1 to {MAX_REPLICAS}")]
-    BadReplicas(usize),
+    BadReplicas(f64),
     /// Partitions times replicas is above the limit.
     #[error(
         "2^{part_power} partitions x {replicas} replicas is more than {MAX_SLOTS}: choose a smaller partition power"
@@ -30,6 +32,12 @@ pub enum RingError {
         "device name {0:?} is not usable: give 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` or `.`, not starting with `.`"
     )]
     BadName(String),
+    /// A remark that is too long or has line breaks.
+    #[error("remark {0:?} is not usable: give at most {MAX_META_BYTES} bytes in one line")]
+    BadMeta(String),
+    /// An overload that is none.
+    #[error("overload {0} is not usable: give a number from 0 to {MAX_OVERLOAD}, for example 0.1 or 10%")]
+    BadOverload(f64),
     /// An address that is not `host:port`.
     #[error("address {0:?} is not usable: give it as host:port, for example 10.0.0.1:7000 or [fd00::1]:7000")]
     BadAddress(String),
@@ -43,9 +51,10 @@ pub enum RingError {
         /// The id it has.
         id: DeviceId,
     },
-    /// A node is one machine, so it stands in one zone and has one address.
+    /// A node is one machine, so it stands in one zone and has one host name.
     #[error(
-        "node {node} is already known in region {region}, zone {zone}, at {address}: give the same ones, or another node number"
+        "node {node} is already known in region {region}, zone {zone}, at {address}: give the same ones for all its \
+         devices, or another node number"
     )]
     NodeDiffers {
         /// The node.
@@ -79,6 +88,9 @@ pub enum RingError {
     /// Nothing was placed yet, or devices changed after it was.
     #[error("devices were changed since the last rebalance (ring version {0}): run `rebalance` first")]
     NotBalanced(u64),
+    /// Swift's ring files have 16 bits for an id.
+    #[error("device {0} cannot stand in a Swift ring, whose ids end at 65534: write the ring in our own format")]
+    IdTooLarge(DeviceId),
     /// The bytes are something else.
     #[error("this is not a {what} file: check the path")]
     NotOurs {
@@ -87,7 +99,7 @@ pub enum RingError {
     },
     /// A format this program does not know.
     #[error(
-        "this {what} file has format version {found}, and this program reads {known}: use the program that wrote it"
+        "this {what} file has format version {found}, and this program reads those up to {known}: use the program that wrote it"
     )]
     OtherVersion {
         /// `ring` or `ring builder`.

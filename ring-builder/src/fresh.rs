@@ -7,6 +7,7 @@
 //! that are left for this choice, it never runs into a dead end (the Gale-Ryser theorem).
 
 use crate::candidates::Candidates;
+use crate::layout::Layout;
 use crate::mix::{mix, shuffled};
 use crate::topology::{DomainIx, ROOT, Topology};
 
@@ -16,19 +17,27 @@ struct Row {
     copies: u32,
 }
 
-/// The devices of every partition, by position in the list of devices: `replicas` entries for each.
-pub(crate) fn place(tree: &Topology, partitions: u32, replicas: usize, seed: u64) -> Vec<usize> {
-    let copies = u32::try_from(replicas).expect("at most MAX_REPLICAS");
+/// The devices of every partition, by position in the list of devices.
+pub(crate) fn place(tree: &Topology, layout: Layout, seed: u64) -> Vec<usize> {
+    let partitions = layout.partitions();
+    let copies = |partition| u32::try_from(layout.copies(partition)).expect("at most MAX_REPLICAS");
     let rows = shuffled(partitions, seed)
         .into_iter()
-        .map(|partition| Row { partition, copies })
+        .map(|partition| Row {
+            partition,
+            copies: copies(partition),
+        })
         .collect();
-    let mut table = vec![Vec::with_capacity(replicas); partitions as usize];
+    let mut table = vec![Vec::with_capacity(layout.most()); partitions as usize];
     hand_down(tree, ROOT, rows, seed, &mut table);
-    for (partition, copies) in table.iter_mut().enumerate() {
-        assert_eq!(copies.len(), replicas, "every partition got all its copies");
+    for (partition, copies) in (0u32..).zip(&mut table) {
+        assert_eq!(
+            copies.len(),
+            layout.copies(partition),
+            "every partition got all its copies"
+        );
         // Position 0 is read first: it must not always be the same region.
-        let salt = mix(partition as u64);
+        let salt = mix(u64::from(partition));
         copies.sort_by_key(|&device: &usize| mix(salt ^ device as u64));
     }
     table.concat()

@@ -12,5 +12,9 @@ pub const MAX_DEVICES: usize = 65_535;
 pub const MAX_WEIGHT: f64 = 1e15;
 /// Longest device folder name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
+/// Longest remark on a device, in bytes.
+pub const MAX_META_BYTES: usize = 300;
+/// Largest overload: a device may hold eleven times its share.
+pub const MAX_OVERLOAD: f64 = 10.0;
 /// Longest node address, in bytes (a DNS name has at most 253).
 pub const MAX_ADDRESS_BYTES: usize = 300;

@@ -3,26 +3,14 @@
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clock::WallClock;
-
-/// Makes rings: which devices hold which partition
-#[derive(Parser)]
-#[command(name = "ring-builder", version)]
-struct Tool {
-    #[command(flatten)]
-    args: ring::command::Args,
-}
-
-const MS_PER_HOUR: u64 = 3_600_000;
+use ring::command::Console;
 
 fn main() -> ExitCode {
-    let tool = Tool::parse();
-    let now_hours = u32::try_from(clock::SystemClock.now_ms() / MS_PER_HOUR).unwrap_or(u32::MAX);
-    ring::command::run(
-        &tool.args,
-        now_hours,
-        &mut io::stdout().lock(),
-        &mut io::stderr().lock(),
-    )
+    let mut console = Console {
+        out: &mut io::stdout().lock(),
+        complaints: &mut io::stderr().lock(),
+        answers: &mut io::stdin().lock(),
+    };
+    ring::command::main(std::env::args_os(), clock::SystemClock.now_ms(), &mut console)
 }

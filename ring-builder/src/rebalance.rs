@@ -6,7 +6,7 @@ use crate::mix::{mix, shuffled};
 use crate::shift::{Budget, MAX_COMPARISONS};
 use crate::table::{EMPTY, Table};
 use crate::topology::Topology;
-use crate::{chain, fresh, shift};
+use crate::{chain, fresh, resize, shift};
 
 /// What a rebalance did, and what it left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -28,16 +28,11 @@ pub struct Moves {
 pub(crate) fn run(builder: &mut Builder, now_hours: u32, seed: u64) -> Moves {
     let devices: Vec<Device> = builder.devices.values().cloned().collect();
     let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
-    let old: Vec<usize> = builder
-        .slots
-        .iter()
-        .map(|id| ids.binary_search(id).unwrap_or(EMPTY))
-        .collect();
-    let mut held = vec![0; devices.len()];
-    for &device in old.iter().filter(|&&device| device != EMPTY) {
-        held[device] += 1;
-    }
-    let tree = Topology::new(&devices, builder.partitions(), builder.replicas, &held);
+    let layout = builder.wanted_layout();
+    let added = resize::run(builder, layout, &devices);
+    let old: Vec<usize> = positions(&builder.slots, &ids);
+    let held = held(&old, devices.len());
+    let tree = Topology::new(&devices, layout, builder.overload, &held);
     if old.iter().all(|&device| device == EMPTY) {
         return place_all(builder, &tree, &ids, now_hours, seed);
     }
@@ -46,17 +41,33 @@ pub(crate) fn run(builder: &mut Builder, now_hours: u32, seed: u64) -> Moves {
         .iter()
         .map(|&hour| rests(hour, now_hours, builder.min_part_hours))
         .collect();
-    let mut table = Table::new(&tree, builder.replicas, old, resting);
+    let mut table = Table::new(&tree, layout, &old, resting);
     // The order must not be the one of an earlier rebalance, whose traces are in the table.
     shift_all(&mut table, builder.changed, mix(seed ^ mix(builder.version)));
     let mut moves = adopt(builder, &table, &ids, now_hours);
+    moves.placed += added;
+    moves.refilled -= added;
     moves.left_over = (0..devices.len()).map(|device| table.off(device)).sum();
     moves.left_strained = strained(&table);
     moves
 }
 
+/// The position of each slot's device in `ids`, which are sorted; [`EMPTY`] for those that are not there.
+pub(crate) fn positions(slots: &[DeviceId], ids: &[DeviceId]) -> Vec<usize> {
+    slots.iter().map(|id| ids.binary_search(id).unwrap_or(EMPTY)).collect()
+}
+
+/// How many partitions each device holds.
+pub(crate) fn held(slots: &[usize], devices: usize) -> Vec<u64> {
+    let mut held = vec![0; devices];
+    for &device in slots.iter().filter(|&&device| device != EMPTY) {
+        held[device] += 1;
+    }
+    held
+}
+
 fn place_all(builder: &mut Builder, tree: &Topology, ids: &[DeviceId], now_hours: u32, seed: u64) -> Moves {
-    let table = fresh::place(tree, builder.partitions(), builder.replicas, seed);
+    let table = fresh::place(tree, builder.layout, seed);
     let count = table.len() as u64;
     let first = builder.slots.is_empty();
     builder.slots = table.into_iter().map(|device| ids[device]).collect();
@@ -135,12 +146,10 @@ fn rests(moved_at: u32, now_hours: u32, min_part_hours: u32) -> bool {
 /// Writes the table into the builder and counts what changed.
 fn adopt(builder: &mut Builder, table: &Table<'_>, ids: &[DeviceId], now_hours: u32) -> Moves {
     let mut moves = Moves::default();
-    let new: Vec<DeviceId> = table.slots.iter().map(|&device| ids[device]).collect();
-    let partitions = builder
-        .slots
-        .chunks_exact(builder.replicas)
-        .zip(new.chunks_exact(builder.replicas));
-    for ((before, after), moved_at) in partitions.zip(&mut builder.moved_at) {
+    let new: Vec<DeviceId> = table.copies_in_order().map(|device| ids[device]).collect();
+    for (partition, moved_at) in (0..).zip(&mut builder.moved_at) {
+        let range = builder.layout.range(partition);
+        let (before, after) = (&builder.slots[range.clone()], &new[range]);
         let changed = before.iter().zip(after).filter(|(before, after)| before != after);
         let (lost, moved): (Vec<_>, Vec<_>) = changed.partition(|(before, _)| **before == LOST);
         moves.refilled += lost.len() as u64;

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::builder::{Builder, LOST};
 use crate::device::{Device, DeviceId};
 use crate::error::RingError;
+use crate::layout::Layout;
+use crate::rebalance::{held, positions};
 use crate::table::{EMPTY, Table};
 use crate::tolerance;
 use crate::topology::{DOMAIN_LEVELS, Topology};
@@ -72,27 +74,29 @@ impl Builder {
         let devices: Vec<Device> = self.devices.values().cloned().collect();
         let active = devices.iter().filter(|device| device.weight > 0.0).count();
         let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
-        let slots: Vec<usize> = self
-            .slots
-            .iter()
-            .map(|id| ids.binary_search(id).unwrap_or(EMPTY))
-            .collect();
-        let mut held = vec![0; devices.len()];
-        for &device in slots.iter().filter(|&&device| device != EMPTY) {
-            held[device] += 1;
-        }
-        let tree = Topology::new(&devices, self.partitions(), self.replicas.min(active), &held);
+        let slots = positions(&self.slots, &ids);
+        let held = held(&slots, devices.len());
+        let layout = if active < self.layout.most() {
+            Layout {
+                whole: active,
+                extra: 0,
+                ..self.layout
+            }
+        } else {
+            self.layout
+        };
+        let tree = Topology::new(&devices, layout, self.overload, &held);
         let loads = loads(&tree, devices, &held);
         let together = if slots.is_empty() {
             Vec::new()
         } else {
-            let table = Table::new(&tree, self.replicas, slots, vec![false; self.partitions() as usize]);
+            let table = Table::new(&tree, self.layout, &slots, vec![false; self.partitions() as usize]);
             (0..DOMAIN_LEVELS).map(|level| together(&table, level)).collect()
         };
         Report {
             version: self.version,
             partitions: self.partitions(),
-            replicas: self.replicas,
+            replicas: self.replicas(),
             min_part_hours: self.min_part_hours,
             worst_percent: loads.iter().map(|load| load.off_percent.abs()).fold(0.0, f64::max),
             problems: problems(self, active, &loads, &together),
@@ -150,10 +154,10 @@ fn together(table: &Table<'_>, level: usize) -> Together {
 
 fn problems(builder: &Builder, active: usize, loads: &[DeviceLoad], together: &[Together]) -> Vec<String> {
     let mut problems = Vec::new();
-    if active < builder.replicas {
+    if active < builder.replicas() {
         problems.push(
             RingError::TooFewDevices {
-                replicas: builder.replicas,
+                replicas: builder.replicas(),
                 devices: active,
             }
             .to_string(),
@@ -193,11 +197,9 @@ fn notes(builder: &Builder, together: &[Together]) -> Vec<String> {
              partitions,
              ..
          }| {
-            let advice = if *domains < builder.replicas {
-                format!(
-                    "{} replicas need {} {level}s, and there are {domains}",
-                    builder.replicas, builder.replicas
-                )
+            let replicas = builder.replicas();
+            let advice = if *domains < replicas {
+                format!("{replicas} replicas need {replicas} {level}s, and there are {domains}")
             } else {
                 format!("give the {level}s more equal weights")
             };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::device::{Device, DeviceId, PartitionId};
 use crate::handoff::Handoffs;
+use crate::layout::Layout;
 
 /// Which devices hold which partition. Immutable; cloning costs one reference count.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,11 +16,10 @@ pub struct Ring {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Inner {
     pub(crate) version: u64,
-    pub(crate) part_power: u8,
-    pub(crate) replicas: usize,
+    pub(crate) layout: Layout,
     /// Sorted by id.
     pub(crate) devices: Vec<Device>,
-    /// `replicas` entries for each partition, all different.
+    /// The copies of each partition, all different.
     pub(crate) slots: Vec<DeviceId>,
 }
 
@@ -33,13 +33,13 @@ impl Ring {
     /// How many top bits of a placement hash name the partition.
     #[must_use]
     pub fn part_power(&self) -> u8 {
-        self.inner.part_power
+        self.inner.layout.part_power
     }
 
     /// Number of partitions: two to the power of [`Self::part_power`].
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        1 << self.inner.part_power
+        self.inner.layout.partitions()
     }
 
     /// Every partition, in order.
@@ -47,10 +47,17 @@ impl Ring {
         (0..self.partitions()).map(PartitionId)
     }
 
-    /// Number of copies (or fragments) of a partition.
+    /// Number of copies (or fragments) of a partition. With a fractional number of replicas some partitions have one
+    /// less: the length of [`Self::primaries`] is exact.
     #[must_use]
     pub fn replicas(&self) -> usize {
-        self.inner.replicas
+        self.inner.layout.most()
+    }
+
+    /// The average number of copies of a partition: 2.5 when one half of them has three and the other two.
+    #[must_use]
+    pub fn replica_count(&self) -> f64 {
+        self.inner.layout.replicas()
     }
 
     /// The devices of this ring, by id; those with weight 0 too, as they may still hold partitions.
@@ -69,7 +76,7 @@ impl Ring {
     #[must_use]
     pub fn partition_of(&self, placement_hash: u64) -> PartitionId {
         let top = placement_hash
-            .checked_shr(64 - u32::from(self.inner.part_power))
+            .checked_shr(64 - u32::from(self.inner.layout.part_power))
             .unwrap_or(0);
         PartitionId(u32::try_from(top).expect("at most MAX_PART_POWER bits are left"))
     }
@@ -81,9 +88,7 @@ impl Ring {
     /// When the partition is not of this ring; [`Self::partition_of`] and [`Self::partition_ids`] give only those that are.
     #[must_use]
     pub fn primaries(&self, partition: PartitionId) -> &[DeviceId] {
-        let replicas = self.inner.replicas;
-        let start = partition.0 as usize * replicas;
-        &self.inner.slots[start..start + replicas]
+        &self.inner.slots[self.inner.layout.range(partition.0)]
     }
 
     /// This ring with `failed` devices stood in for: in every partition that names one, the first handoffs that have not
@@ -100,8 +105,9 @@ impl Ring {
             device.weight = 0.0;
         }
         let mut slots = self.inner.slots.clone();
-        let replicas = self.inner.replicas;
-        for (partition, row) in (0..).map(PartitionId).zip(slots.chunks_mut(replicas)) {
+        let layout = self.inner.layout;
+        for partition in self.partition_ids() {
+            let row = &mut slots[layout.range(partition.0)];
             if !row.iter().any(|device| failed.contains(device)) {
                 continue;
             }
@@ -116,8 +122,7 @@ impl Ring {
         Self {
             inner: Arc::new(Inner {
                 version: self.inner.version,
-                part_power: self.inner.part_power,
-                replicas,
+                layout,
                 devices,
                 slots,
             }),
@@ -150,6 +155,7 @@ mod tests {
                 address: format!("127.0.0.1:{}", 7000 + number),
                 name: "d0".into(),
                 weight: 1.0,
+                ..Device::default()
             };
             builder.add(device).unwrap();
         }

@@ -1,5 +1,6 @@
 //! The table while it is being changed: who holds what, who wants more, and which copies may still move.
 
+use crate::layout::Layout;
 use crate::tolerance;
 use crate::topology::{DOMAIN_LEVELS, DomainIx, LEVELS, Topology, ZONE_LEVEL};
 
@@ -8,8 +9,10 @@ pub(crate) const EMPTY: usize = usize::MAX;
 
 pub(crate) struct Table<'a> {
     pub(crate) tree: &'a Topology,
+    pub(crate) layout: Layout,
+    /// Entries for each partition. A partition with fewer copies leaves the last one [`EMPTY`].
     pub(crate) replicas: usize,
-    /// Positions in the list of devices, or [`EMPTY`]: `replicas` for each partition.
+    /// Positions in the list of devices, or [`EMPTY`].
     pub(crate) slots: Vec<usize>,
     /// The slots as they were before.
     origin: Vec<usize>,
@@ -29,7 +32,14 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub(crate) fn new(tree: &'a Topology, replicas: usize, slots: Vec<usize>, resting: Vec<bool>) -> Self {
+    /// `old` has the copies of each partition as `layout` has them.
+    pub(crate) fn new(tree: &'a Topology, layout: Layout, old: &[usize], resting: Vec<bool>) -> Self {
+        let replicas = layout.most();
+        let mut slots = Vec::with_capacity(replicas << layout.part_power);
+        for partition in 0..layout.partitions() {
+            slots.extend_from_slice(&old[layout.range(partition)]);
+            slots.resize((partition as usize + 1) * replicas, EMPTY);
+        }
         let mut held = vec![0; tree.paths.len()];
         for &device in slots.iter().filter(|&&device| device != EMPTY) {
             held[device] += 1;
@@ -49,6 +59,7 @@ impl<'a> Table<'a> {
         let touched = vec![0; resting.len()];
         Self {
             tree,
+            layout,
             replicas,
             origin: slots.clone(),
             slots,
@@ -73,7 +84,7 @@ impl<'a> Table<'a> {
     /// The slots of `partition`, as positions in [`Self::slots`].
     pub(crate) fn slots_of(&self, partition: u32) -> std::ops::Range<usize> {
         let start = partition as usize * self.replicas;
-        start..start + self.replicas
+        start..start + self.layout.copies(partition)
     }
 
     pub(crate) fn partition_of(&self, slot: usize) -> u32 {
@@ -285,5 +296,10 @@ impl<'a> Table<'a> {
     /// Whether the device may receive copies at all.
     pub(crate) fn active(&self, device: usize) -> bool {
         self.tree.domains[self.tree.paths[device][LEVELS - 1]].ideal > 0.0
+    }
+
+    /// The copies of each partition as the layout has them.
+    pub(crate) fn copies_in_order(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.partitions()).flat_map(|partition| self.slots[self.slots_of(partition)].iter().copied())
     }
 }

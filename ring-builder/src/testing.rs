@@ -19,6 +19,7 @@ pub(crate) fn device(region: u32, zone: u32, node: u64, n: u32, weight: f64) -> 
         address,
         name: format!("d{n}"),
         weight,
+        ..Device::default()
     }
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn even(zones: u32, nodes: u64, disks: u32) -> Vec<Device> {
 /// Each device's share in partitions: by weight, capped at all partitions, found by bisection.
 pub(crate) fn shares(ring: &Ring) -> BTreeMap<DeviceId, f64> {
     let partitions = f64::from(ring.partitions());
-    let slots = partitions * ring.replicas() as f64;
+    let slots = partitions * ring.replica_count();
     let (mut low, mut high) = (0.0f64, 1.0f64);
     let share = |scale: f64, device: &Device| (device.weight * scale).min(partitions);
     let sum = |scale: f64| ring.devices().map(|device| share(scale, device)).sum::<f64>();
@@ -80,7 +81,7 @@ pub(crate) fn check_distinct(ring: &Ring) {
         assert!(copies.iter().all(|&id| ring.device(id).is_some()));
         copies.sort();
         copies.dedup();
-        assert_eq!(copies.len(), ring.replicas(), "partition {partition}");
+        assert_eq!(copies.len(), ring.primaries(partition).len(), "partition {partition}");
     }
 }
 

@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 
 use crate::device::Device;
+use crate::layout::Layout;
+use crate::overload;
 
 /// Levels of the tree below the root: region, zone, node, device.
 pub(crate) const LEVELS: usize = 4;
@@ -29,7 +31,7 @@ pub(crate) struct Domain {
     /// Position in the list of devices, for leaves.
     pub(crate) device: Option<usize>,
     /// Devices below with a weight above 0.
-    active: u64,
+    pub(crate) active: u64,
     /// The share in partitions, not rounded.
     pub(crate) ideal: f64,
     /// The share in partitions, rounded.
@@ -51,20 +53,20 @@ pub(crate) struct Topology {
 pub(crate) const ROOT: DomainIx = 0;
 
 impl Topology {
-    /// Shares for `devices`, at least `replicas` of which must have a weight. `held` says how many partitions each
-    /// device holds now: where a share could be rounded both ways, the way that moves less is taken.
-    pub(crate) fn new(devices: &[Device], partitions: u32, replicas: usize, held: &[u64]) -> Self {
+    /// Shares for `devices`, at least as many of which must have a weight as a partition has copies. `held` says how
+    /// many partitions each device holds now: where a share could be rounded both ways, the way that moves less is taken.
+    pub(crate) fn new(devices: &[Device], layout: Layout, overload: f64, held: &[u64]) -> Self {
         let mut tree = Self::grow(devices);
-        let ideals = ideals(devices, f64::from(partitions), replicas);
+        let partitions = layout.partitions();
+        let shares = tree.shares(devices, layout.replicas(), overload);
         let mut held_below = vec![0; tree.domains.len()];
         for (device, path) in tree.paths.iter().enumerate() {
             for &domain in path.iter().chain(&[ROOT]) {
-                tree.domains[domain].ideal += ideals[device];
-                tree.domains[domain].active += u64::from(devices[device].weight > 0.0);
+                tree.domains[domain].ideal += shares[device] * f64::from(partitions);
                 held_below[domain] += held[device];
             }
         }
-        tree.domains[ROOT].quota = u64::from(partitions) * replicas as u64;
+        tree.domains[ROOT].quota = layout.slots() as u64;
         // Children stand behind their parents, so a parent's share is fixed before it is divided.
         for domain in 0..tree.domains.len() {
             tree.divide(domain, u64::from(partitions), &held_below);
@@ -77,6 +79,34 @@ impl Topology {
         tree
     }
 
+    /// The share of each device per partition, `overload` of the way from weights to an even spread.
+    fn shares(&self, devices: &[Device], replicas: f64, overload: f64) -> Vec<f64> {
+        let by_weight = by_weight(devices, replicas);
+        if overload <= 0.0 {
+            return by_weight;
+        }
+        let even = overload::even_shares(self, devices, replicas, &by_weight);
+        let required = overload::required(&by_weight, &even);
+        if required <= 0.0 {
+            return by_weight;
+        }
+        let part = overload.min(required) / required;
+        let between = |(weighted, even): (&f64, &f64)| weighted + (even - weighted) * part;
+        by_weight.iter().zip(&even).map(between).collect()
+    }
+
+    /// The overload at which copies are spread as evenly as the devices allow.
+    pub(crate) fn required_overload(devices: &[Device], replicas: f64) -> f64 {
+        let by_weight = by_weight(devices, replicas);
+        let even = overload::even_shares(&Self::grow(devices), devices, replicas, &by_weight);
+        overload::required(&by_weight, &even)
+    }
+
+    /// The domain that is `device` itself.
+    pub(crate) fn leaf(&self, device: usize) -> DomainIx {
+        self.paths[device][LEVELS - 1]
+    }
+
     /// The number of partitions `device` should hold, rounded.
     pub(crate) fn quota(&self, device: usize) -> u64 {
         self.domains[self.paths[device][LEVELS - 1]].quota
@@ -87,7 +117,8 @@ impl Topology {
         self.domains[self.paths[device][LEVELS - 1]].ideal
     }
 
-    fn grow(devices: &[Device]) -> Self {
+    /// The tree of domains, without shares.
+    pub(crate) fn grow(devices: &[Device]) -> Self {
         let mut tree = Self {
             domains: vec![Domain::new(None)],
             paths: Vec::with_capacity(devices.len()),
@@ -107,6 +138,9 @@ impl Topology {
                 path[level] = parent;
             }
             path[DOMAIN_LEVELS] = tree.hang(parent, Some(at));
+            for &domain in path.iter().chain(&[ROOT]) {
+                tree.domains[domain].active += u64::from(device.weight > 0.0);
+            }
             tree.paths.push(path);
         }
         tree
@@ -181,46 +215,37 @@ impl Domain {
     }
 }
 
-/// Shares by weight, none above `partitions`.
+/// Copies per partition by weight, none above one.
 ///
-/// Every round finds at least one more device that wants all partitions. There are at most `replicas` of those, as
-/// together they hold at most all slots.
-fn ideals(devices: &[Device], partitions: f64, replicas: usize) -> Vec<f64> {
+/// Every round finds at least one more device that wants more than one. There are at most as many of those as there are
+/// replicas, as together they hold at most all of them.
+fn by_weight(devices: &[Device], replicas: f64) -> Vec<f64> {
     let mut full = vec![false; devices.len()];
-    for _ in 0..=replicas {
-        let taken = full.iter().filter(|&&full| full).count();
-        #[allow(clippy::cast_precision_loss, reason = "at most MAX_REPLICAS")]
-        let slots = partitions * replicas.saturating_sub(taken) as f64;
-        let rest: f64 = devices
-            .iter()
-            .zip(&full)
-            .filter(|(_, full)| !**full)
-            .map(|(device, _)| device.weight)
-            .sum();
+    loop {
+        #[allow(clippy::cast_precision_loss, reason = "at most MAX_DEVICES")]
+        let taken = full.iter().filter(|&&full| full).count() as f64;
+        let left = (replicas - taken).max(0.0);
+        let open = devices.iter().zip(&full).filter(|(_, full)| !**full);
+        let weight: f64 = open.map(|(device, _)| device.weight).sum();
         let share = |device: &Device| {
-            if rest > 0.0 {
-                slots * (device.weight / rest)
+            if weight > 0.0 {
+                left * (device.weight / weight)
             } else {
                 0.0
             }
         };
         let mut found = false;
         for (device, full) in devices.iter().zip(&mut full) {
-            if !*full && device.weight > 0.0 && share(device) > partitions {
+            if !*full && share(device) > 1.0 {
                 *full = true;
                 found = true;
             }
         }
         if !found {
-            let settled = |(device, full): (&Device, &bool)| if *full { partitions } else { share(device) };
+            let settled = |(device, full): (&Device, &bool)| if *full { 1.0 } else { share(device) };
             return devices.iter().zip(&full).map(settled).collect();
         }
     }
-    devices
-        .iter()
-        .zip(&full)
-        .map(|(_, full)| if *full { partitions } else { 0.0 })
-        .collect()
 }
 
 #[cfg(test)]

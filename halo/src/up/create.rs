@@ -199,6 +199,7 @@ fn write_ring(folder: &Folder, plan: &ClusterFile, clock: &dyn WallClock, dice: 
                 address: blobs.to_string(),
                 name: format!("device-{index}"),
                 weight: 100.0,
+                ..Device::default()
             })?;
             debug_assert_eq!(given, DeviceId(*wanted), "the plan numbers devices as the builder does");
         }

@@ -26,8 +26,7 @@ fn one_added() -> (Builder, Ring, Ring) {
 fn with_slot(ring: &Ring, partition: u32, replica: usize, to: DeviceId) -> Ring {
     let mut inner = Inner {
         version: ring.version() + 1,
-        part_power: ring.part_power(),
-        replicas: ring.replicas(),
+        layout: ring.inner.layout,
         devices: ring.devices().cloned().collect(),
         slots: ring.inner.slots.clone(),
     };

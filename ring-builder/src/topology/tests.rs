@@ -3,12 +3,26 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::device;
 
+fn tree(devices: &[Device], partitions: u32, replicas: usize, held: &[u64]) -> Topology {
+    let part_power = u8::try_from(partitions.ilog2()).unwrap();
+    Topology::new(
+        devices,
+        Layout {
+            part_power,
+            whole: replicas,
+            extra: 0,
+        },
+        0.0,
+        held,
+    )
+}
+
 fn quotas(weights: &[f64], partitions: u32, replicas: usize) -> Vec<u64> {
     let devices: Vec<Device> = (0u32..)
         .zip(weights)
         .map(|(n, &weight)| device(1, n, n.into(), 0, weight))
         .collect();
-    let tree = Topology::new(&devices, partitions, replicas, &vec![0; devices.len()]);
+    let tree = tree(&devices, partitions, replicas, &vec![0; devices.len()]);
     (0..devices.len()).map(|device| tree.quota(device)).collect()
 }
 
@@ -35,7 +49,7 @@ fn a_third_each_is_exactly_one_copy_each_despite_floating_point() {
 fn a_share_between_two_numbers_is_rounded_to_what_is_held() {
     let devices: Vec<Device> = (0..3).map(|n| device(1, 0, 0, n, 1.0)).collect();
     for held in [[6, 5, 5], [5, 6, 5], [5, 5, 6]] {
-        let tree = Topology::new(&devices, 16, 1, &held);
+        let tree = tree(&devices, 16, 1, &held);
         assert_eq!([0, 1, 2].map(|device| tree.quota(device)), held);
     }
 }
@@ -50,7 +64,7 @@ proptest! {
             .map(|(n, &(region, zone, node, weight))| device(region, zone, node, n, weight)).collect();
         prop_assume!(devices.iter().filter(|device| device.weight > 0.0).count() >= replicas);
         let partitions = 1u32 << power;
-        let tree = Topology::new(&devices, partitions, replicas, &vec![0; devices.len()]);
+        let tree = tree(&devices, partitions, replicas, &vec![0; devices.len()]);
         for domain in &tree.domains {
             prop_assert!((domain.quota as f64 - domain.ideal).abs() < 1.0 + NOISE, "{domain:?}");
             let children: u64 = domain.children.iter().map(|&child| tree.domains[child].quota).sum();

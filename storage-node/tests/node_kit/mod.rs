@@ -409,6 +409,7 @@ fn ring() -> ring::Ring {
             address: format!("127.0.0.1:{}", 7000 + number),
             name: "d0".into(),
             weight: 1.0,
+            ..ring::Device::default()
         };
         assert_eq!(builder.add(device).unwrap(), ring::DeviceId(number));
     }

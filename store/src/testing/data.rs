@@ -63,6 +63,7 @@ impl MemoryData {
                     address: format!("127.0.0.1:{}", 7000 + node),
                     name: format!("d{number}"),
                     weight: 1.0,
+                    ..ring::Device::default()
                 };
                 let id = DeviceId(builder.add(device).expect("the device is new").0);
                 let device = MemoryDevice::new(shape.options.cluster, shape.device_bytes);
