@@ -37,6 +37,7 @@ mod placement;
 mod pool;
 mod quorum;
 mod read;
+mod recent;
 mod records;
 mod request;
 mod short;
