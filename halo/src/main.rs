@@ -15,6 +15,7 @@ mod client;
 mod config;
 mod doctor;
 mod logging;
+mod node_metrics;
 mod operator;
 mod process_metrics;
 mod readiness;

@@ -22,13 +22,14 @@ const REBUILD_MAX: Duration = Duration::from_secs(3600);
 /// Asks nodes over the wire.
 pub struct WireOperator {
     client: ClusterClient,
+    own: Option<NodeId>,
 }
 
 impl WireOperator {
-    /// Asks the nodes that `client` knows.
+    /// Asks the nodes that `client` knows; `own` is the one in this process.
     #[must_use]
-    pub fn new(client: ClusterClient) -> Self {
-        Self { client }
+    pub fn new(client: ClusterClient, own: Option<NodeId>) -> Self {
+        Self { client, own }
     }
 
     /// Tells the node that has the device; its answer is a sentence.
@@ -62,6 +63,10 @@ impl Operator for WireOperator {
             .into_iter()
             .map(|node| async move { (node, self.report(node).await) });
         futures::future::join_all(asked).await.into_iter().collect()
+    }
+
+    async fn own_report(&self) -> Option<NodeStatus> {
+        self.report(self.own?).await.ok()
     }
 
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String> {

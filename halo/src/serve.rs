@@ -130,7 +130,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Some(node) if !config.has(Role::Proxy) => Arc::new(StorageReadiness::new(node.shards().clone())),
         _ => Arc::new(EdgeReadiness::new(planes.clone())),
     };
-    let operator = Arc::new(WireOperator::new(client));
+    let operator = Arc::new(WireOperator::new(client, storage.as_ref().map(StorageNode::node)));
     let Chance { clock, dice } = chance;
     let desk = AdminParts {
         cluster,

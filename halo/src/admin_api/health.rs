@@ -8,7 +8,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::AdminParts;
-use crate::process_metrics;
+use crate::{node_metrics, process_metrics};
 
 /// The media type of Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
@@ -26,5 +26,8 @@ pub(super) async fn readyz(State(parts): State<Arc<AdminParts>>) -> impl IntoRes
 
 pub(super) async fn metrics(State(parts): State<Arc<AdminParts>>) -> impl IntoResponse {
     process_metrics::record();
+    if let Some(status) = parts.operator.own_report().await {
+        node_metrics::record(&status);
+    }
     ([(CONTENT_TYPE, PROMETHEUS)], parts.metrics.render())
 }

@@ -61,6 +61,9 @@ pub trait Operator: Send + Sync + 'static {
     /// What every node says of itself, or why it does not.
     async fn reports(&self) -> BTreeMap<NodeId, Result<NodeStatus, String>>;
 
+    /// What the node in this process says of itself; nothing when there is none.
+    async fn own_report(&self) -> Option<NodeStatus>;
+
     /// Throws away a device's index and builds it anew from the segments; answers with a sentence.
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String>;
 

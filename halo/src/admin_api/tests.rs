@@ -97,6 +97,10 @@ impl Operator for Silent {
         BTreeMap::from([(NodeId(1), Err("nobody answers".to_owned()))])
     }
 
+    async fn own_report(&self) -> Option<NodeStatus> {
+        None
+    }
+
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String> {
         Err(format!("no ring names device {device}"))
     }
