@@ -1,30 +1,31 @@
-//! Projects and access keys: made, listed, revoked, looked up.
+//! Projects and S3 keys as operators and the S3 edge see them. An S3 key is an EC2 credential.
 //!
-//! A lookup reads the local copy of the system shard and decrypts only when the record's version is not the cached one,
-//! so a revoked key stops working as soon as the copy knows: at once where the revocation ran, elsewhere within the
-//! bound that [`store::Store`] states for its copies.
+//! A lookup reads the local copy of the system shard and decrypts only when the record is not the cached one, so a
+//! revoked key stops working as soon as the copy knows: at once where the revocation ran, elsewhere within the bound that
+//! [`store::Store`] states for its copies. Whether its user and project may still act is asked at most every
+//! [`COMPUTED_MAX`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clock::{Dice, WallClock};
 use quick_cache::sync::Cache;
-use store::{ProjectId, Record, RecordCondition, RequestContext, RequestId, Store, StoreError};
+use serde_json::json;
+use store::{ProjectId, Record, Store};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::error::IdentityError;
-use crate::row::{ACCESS_KEYS, AccessKeyRow, PROJECTS, ProjectRow, decode, encode};
-use crate::seal::Sealer;
+use crate::model::{AccessKeyRow, Project as ProjectRow, User};
+use crate::names;
+use crate::records::{COMPUTED_MAX, Records};
+use crate::rights;
+use crate::row::{ACCESS_KEYS, DEFAULT_DOMAIN, PROJECTS, USERS, decode};
+use crate::seal::{Sealed, Sealer};
 use crate::source::{AccessKey, KeySource};
+use crate::token::Scope;
 
 /// How many decrypted keys are kept in memory.
 const CACHED_KEYS_MAX: usize = 4096;
-/// Whose name identity's own commands carry.
-const OWNER: &str = "identity";
-/// How long the system shard may take to answer.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// Records asked for in one round of a listing.
-const LIST_PAGE: usize = 1000;
 /// Length of an access key we make (AWS: 20).
 const ACCESS_KEY_CHARS: usize = 20;
 /// Length of a secret key we make (AWS: 40); 40 characters of 62 are 238 bits.
@@ -56,13 +57,15 @@ pub struct KeyInfo {
     pub access_key: String,
     /// The project it acts for.
     pub project: ProjectId,
+    /// The user it belongs to; none for a project's own key.
+    pub user: Option<String>,
     /// What it is for, in its maker's words.
     pub description: String,
     /// When it was made, milliseconds since the Unix epoch.
     pub created_ms: u64,
 }
 
-/// A key just made: the only time its secret is shown.
+/// A key just made: the only time its secret is shown to whoever made it here.
 #[derive(Clone, Debug)]
 pub struct IssuedKey {
     /// The access key.
@@ -71,18 +74,27 @@ pub struct IssuedKey {
     pub secret: Zeroizing<String>,
 }
 
+/// Whose key is made.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owner {
+    pub(crate) user: Option<String>,
+    pub(crate) trust: Option<String>,
+}
+
 struct Cached {
     /// The record it was opened from. Versions alone would not do: a key made again after a revocation counts anew.
     record: Record,
     key: Arc<AccessKey>,
+    /// Whether its user and project could act when they were asked, and when that was.
+    may_act: bool,
+    asked: Instant,
+    changes: u64,
 }
 
 /// Projects and access keys of one cluster.
 pub struct Directory {
-    store: Store,
-    clock: Arc<dyn WallClock>,
-    dice: Arc<dyn Dice>,
-    sealer: Sealer,
+    records: Arc<Records>,
+    sealer: Arc<Sealer>,
     cache: Cache<String, Arc<Cached>>,
 }
 
@@ -90,21 +102,24 @@ impl Directory {
     /// A directory over `store`; `at_rest_key` is the cluster's own and seals the secrets.
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn WallClock>, dice: Arc<dyn Dice>, at_rest_key: &[u8; 32]) -> Self {
+        let records = Arc::new(Records::new(store, clock, dice));
+        Self::over(records, Arc::new(Sealer::new(at_rest_key)))
+    }
+
+    pub(crate) fn over(records: Arc<Records>, sealer: Arc<Sealer>) -> Self {
         Self {
-            store,
-            clock,
-            dice,
-            sealer: Sealer::new(at_rest_key),
+            records,
+            sealer,
             cache: Cache::new(CACHED_KEYS_MAX),
         }
     }
 
-    /// Makes a project; its id is drawn, or `id` when given.
+    /// Makes a project of the default domain; its id is drawn, or `id` when given.
     ///
     /// # Errors
-    /// [`IdentityError::Taken`] when the id is in use, [`IdentityError::Invalid`] when it has a wrong form.
+    /// [`IdentityError::Taken`] when the id or the name is in use, [`IdentityError::Invalid`] when one has a wrong form.
     pub async fn create_project(&self, name: &str, id: Option<ProjectId>) -> Result<Project, IdentityError> {
-        let id = id.unwrap_or_else(|| format!("{:032x}", self.dice.u128()));
+        let id = id.unwrap_or_else(|| self.records.new_id());
         if id.is_empty()
             || id.len() > NAME_BYTES_MAX
             || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
@@ -116,15 +131,17 @@ impl Directory {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(IdentityError::Invalid("a project name is 1 to 255 bytes long"));
         }
-        let row = ProjectRow {
-            name: name.to_owned(),
-            created_ms: self.clock.now_ms(),
-        };
-        self.put_new(PROJECTS, &id, encode(&row)).await?;
+        names::take(&self.records, PROJECTS, DEFAULT_DOMAIN, name, &id).await?;
+        let created_ms = self.records.now_ms();
+        let row = json!({
+            "name": name, "domain_id": DEFAULT_DOMAIN, "parent_id": DEFAULT_DOMAIN, "enabled": true,
+            "description": "", "is_domain": false, "tags": [], "options": {}, "_created_ms": created_ms,
+        });
+        self.records.insert(PROJECTS, &id, &row).await?;
         Ok(Project {
             id,
-            name: row.name,
-            created_ms: row.created_ms,
+            name: name.to_owned(),
+            created_ms,
         })
     }
 
@@ -133,26 +150,13 @@ impl Directory {
     /// # Errors
     /// When a record cannot be read or the cluster does not answer.
     pub async fn projects(&self) -> Result<Vec<Project>, IdentityError> {
-        let mut found = Vec::new();
-        let mut after = None;
-        loop {
-            let (records, more) = self
-                .store
-                .list_records(&self.context(), PROJECTS, after, LIST_PAGE)
-                .await?;
-            for (id, record) in &records {
-                let row: ProjectRow = decode(&record.value, id)?;
-                found.push(Project {
-                    id: id.clone(),
-                    name: row.name,
-                    created_ms: row.created_ms,
-                });
-            }
-            match records.last() {
-                Some((id, _)) if more => after = Some(id.clone()),
-                _ => return Ok(found),
-            }
-        }
+        let rows = self.records.list::<ProjectRow>(PROJECTS, "").await?;
+        let project = |(id, row): (String, ProjectRow)| Project {
+            id,
+            name: row.name,
+            created_ms: row.created_ms,
+        };
+        Ok(rows.into_iter().map(project).collect())
     }
 
     /// Makes an access key for a project.
@@ -160,9 +164,20 @@ impl Directory {
     /// # Errors
     /// [`IdentityError::NoSuchProject`]; or the cluster does not answer.
     pub async fn create_key(&self, project: &str, description: &str) -> Result<IssuedKey, IdentityError> {
+        self.create_key_of(project, description, Owner::default()).await
+    }
+
+    /// Makes an access key that acts for a project in the name of a user.
+    pub(crate) async fn create_key_of(
+        &self,
+        project: &str,
+        description: &str,
+        owner: Owner,
+    ) -> Result<IssuedKey, IdentityError> {
         let access_key = format!("HALO{}", self.draw(UPPER, ACCESS_KEY_CHARS - 4));
         let secret = Zeroizing::new(self.draw(ALPHANUMERIC, SECRET_CHARS));
-        self.import_key(project, description, &access_key, &secret).await?;
+        self.import_key_of(project, description, owner, &access_key, &secret)
+            .await?;
         Ok(IssuedKey { access_key, secret })
     }
 
@@ -174,6 +189,18 @@ impl Directory {
         &self,
         project: &str,
         description: &str,
+        access_key: &str,
+        secret: &str,
+    ) -> Result<(), IdentityError> {
+        self.import_key_of(project, description, Owner::default(), access_key, secret)
+            .await
+    }
+
+    pub(crate) async fn import_key_of(
+        &self,
+        project: &str,
+        description: &str,
+        owner: Owner,
         access_key: &str,
         secret: &str,
     ) -> Result<(), IdentityError> {
@@ -190,16 +217,18 @@ impl Directory {
                 "a secret key is 8 to 256 printable ASCII characters",
             ));
         }
-        if self.store.record(&self.context(), PROJECTS, project).await?.is_none() {
+        if self.records.get::<ProjectRow>(PROJECTS, project).await?.is_none() {
             return Err(IdentityError::NoSuchProject);
         }
         let row = AccessKeyRow {
             project: project.to_owned(),
+            user: owner.user,
+            trust: owner.trust,
             description: description.chars().take(NAME_BYTES_MAX).collect(),
-            created_ms: self.clock.now_ms(),
-            secret: self.sealer.seal(&*self.dice, access_key, secret),
+            created_ms: self.records.now_ms(),
+            secret: self.sealer.seal(&*self.records.dice, access_key, secret).to_text(),
         };
-        self.put_new(ACCESS_KEYS, access_key, encode(&row)).await
+        self.records.insert(ACCESS_KEYS, access_key, &row).await
     }
 
     /// All access keys (of one project, when given), without their secrets.
@@ -207,29 +236,19 @@ impl Directory {
     /// # Errors
     /// When a record cannot be read or the cluster does not answer.
     pub async fn keys(&self, project: Option<&str>) -> Result<Vec<KeyInfo>, IdentityError> {
-        let mut found = Vec::new();
-        let mut after = None;
-        loop {
-            let (records, more) = self
-                .store
-                .list_records(&self.context(), ACCESS_KEYS, after, LIST_PAGE)
-                .await?;
-            for (access_key, record) in &records {
-                let row: AccessKeyRow = decode(&record.value, access_key)?;
-                if project.is_none_or(|project| project == row.project) {
-                    found.push(KeyInfo {
-                        access_key: access_key.clone(),
-                        project: row.project,
-                        description: row.description,
-                        created_ms: row.created_ms,
-                    });
-                }
-            }
-            match records.last() {
-                Some((key, _)) if more => after = Some(key.clone()),
-                _ => return Ok(found),
-            }
-        }
+        let rows = self.records.list::<AccessKeyRow>(ACCESS_KEYS, "").await?;
+        let wanted = |row: &AccessKeyRow| project.is_none_or(|project| project == row.project);
+        Ok(rows
+            .into_iter()
+            .filter(|(_, row)| wanted(row))
+            .map(|(access_key, row)| KeyInfo {
+                access_key,
+                project: row.project,
+                user: row.user,
+                description: row.description,
+                created_ms: row.created_ms,
+            })
+            .collect())
     }
 
     /// Takes an access key away. Returns when no live process accepts it any more (at most the copies' staleness bound).
@@ -238,36 +257,61 @@ impl Directory {
     /// [`IdentityError::NoSuchKey`]; or the cluster does not answer, then the key may or may not work still.
     pub async fn revoke_key(&self, access_key: &str) -> Result<(), IdentityError> {
         if self
-            .store
-            .record(&self.context(), ACCESS_KEYS, access_key)
+            .records
+            .get::<AccessKeyRow>(ACCESS_KEYS, access_key)
             .await?
             .is_none()
         {
             return Err(IdentityError::NoSuchKey);
         }
         self.cache.remove(access_key);
-        self.store
-            .revoke_record(&self.context(), ACCESS_KEYS, access_key, RecordCondition::Any)
-            .await?;
+        self.records.remove(ACCESS_KEYS, access_key).await?;
+        self.records.settle().await;
         Ok(())
     }
 
-    async fn put_new(&self, table: &str, key: &str, value: bytes::Bytes) -> Result<(), IdentityError> {
-        match self
-            .store
-            .put_record(&self.context(), table, key, RecordCondition::Absent, value)
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(StoreError::RecordConflict { .. }) => Err(IdentityError::Taken),
-            Err(other) => Err(other.into()),
-        }
+    /// The secret behind an access key's row.
+    pub(crate) fn secret(&self, access_key: &str, row: &AccessKeyRow) -> Result<Zeroizing<String>, IdentityError> {
+        let unreadable = |why| IdentityError::Unreadable {
+            what: access_key.to_owned(),
+            why,
+        };
+        let sealed = Sealed::from_text(&row.secret).ok_or_else(|| unreadable("it is damaged"))?;
+        let opened = self.sealer.open(access_key, &sealed);
+        opened.ok_or_else(|| unreadable("its secret is sealed with another key"))
     }
 
-    /// A context for one question or change of identity's own.
-    fn context(&self) -> RequestContext {
-        let id = RequestId::new(self.clock.now_ms(), self.dice.u128());
-        RequestContext::new(id, OWNER.to_owned(), DEADLINE)
+    /// Whether a key's project, and its user if it has one, may act now.
+    async fn may_act(&self, row: &AccessKeyRow) -> Result<bool, IdentityError> {
+        let records = &self.records;
+        let Some(located) = rights::usable_project(records, &row.project).await? else {
+            // A project that an operator's key names is in the default domain, which a cluster without users lacks.
+            return self.operators_project(row).await;
+        };
+        let Some(user) = &row.user else { return Ok(true) };
+        let found = records.peek::<User>(USERS, user).await?.filter(|user| user.enabled);
+        let Some(found) = found else { return Ok(false) };
+        if rights::usable_domain(records, &found.domain_id).await?.is_none() {
+            return Ok(false);
+        }
+        let scope = Scope::Project(located.project);
+        Ok(!rights::roles_in(records, user, &scope, &located.above)
+            .await?
+            .is_empty())
+    }
+
+    async fn operators_project(&self, row: &AccessKeyRow) -> Result<bool, IdentityError> {
+        if row.user.is_some() {
+            return Ok(false);
+        }
+        let domain = self
+            .records
+            .peek::<crate::model::Document>(crate::row::DOMAINS, DEFAULT_DOMAIN);
+        let (domain, project) = (
+            domain.await?,
+            self.records.peek::<ProjectRow>(PROJECTS, &row.project).await?,
+        );
+        Ok(domain.is_none() && project.is_none_or(|project| project.enabled && project.domain_id == DEFAULT_DOMAIN))
     }
 
     /// `count` characters, each drawn evenly from `alphabet` (bytes that would favour its beginning are thrown again).
@@ -276,7 +320,7 @@ impl Directory {
         let mut text = String::with_capacity(count);
         while text.len() < count {
             let mut bytes = Zeroizing::new([0; 64]);
-            self.dice.fill(&mut *bytes);
+            self.records.dice.fill(&mut *bytes);
             let drawn = bytes.iter().map(|b| usize::from(*b)).filter(|b| *b < fair);
             text.extend(
                 drawn
@@ -287,64 +331,45 @@ impl Directory {
         text
     }
 
-    fn open(&self, access_key: &str, value: &[u8]) -> Result<AccessKeyOpened, IdentityError> {
-        let row: AccessKeyRow = decode(value, access_key)?;
-        let secret = self
-            .sealer
-            .open(access_key, &row.secret)
-            .ok_or_else(|| IdentityError::Unreadable {
-                what: access_key.to_owned(),
-                why: "its secret is sealed with another key",
-            })?;
-        Ok(AccessKeyOpened {
-            project: row.project,
-            secret,
+    async fn open(&self, access_key: &str, row: &AccessKeyRow) -> Result<AccessKey, IdentityError> {
+        let project = self.records.peek::<ProjectRow>(PROJECTS, &row.project).await?;
+        Ok(AccessKey {
+            secret: self.secret(access_key, row)?,
+            project: row.project.clone(),
+            display_name: project.map_or_else(|| row.project.clone(), |project| project.name),
         })
     }
-}
-
-struct AccessKeyOpened {
-    project: ProjectId,
-    secret: Zeroizing<String>,
 }
 
 #[async_trait::async_trait]
 impl KeySource for Directory {
     async fn lookup(&self, access_key: &str) -> Result<Option<Arc<AccessKey>>, IdentityError> {
-        let Some(record) = self
-            .store
-            .record_from_copy(&self.context(), ACCESS_KEYS, access_key)
-            .await?
-        else {
+        let Some(record) = self.records.peek_raw(ACCESS_KEYS, access_key).await? else {
             return Ok(None);
         };
-        if let Some(cached) = self.cache.get(access_key)
-            && cached.record == record
+        let (now, changes) = (Instant::now(), self.records.changes());
+        let cached = self.cache.get(access_key).filter(|cached| cached.record == record);
+        if let Some(cached) = &cached
+            && cached.changes == changes
+            && now.duration_since(cached.asked) < COMPUTED_MAX
         {
-            return Ok(Some(cached.key.clone()));
+            return Ok(cached.may_act.then(|| cached.key.clone()));
         }
-        let opened = self.open(access_key, &record.value)?;
-        let name = match self
-            .store
-            .record_from_copy(&self.context(), PROJECTS, &opened.project)
-            .await?
-        {
-            Some(record) => decode::<ProjectRow>(&record.value, &opened.project)?.name,
-            None => opened.project.clone(),
+        let row: AccessKeyRow = decode(ACCESS_KEYS, access_key, &record.value)?;
+        let may_act = self.may_act(&row).await?;
+        let key = match cached {
+            Some(cached) => cached.key.clone(),
+            None => Arc::new(self.open(access_key, &row).await?),
         };
-        let key = Arc::new(AccessKey {
-            secret: opened.secret,
-            project: opened.project,
-            display_name: name,
-        });
-        self.cache.insert(
-            access_key.to_owned(),
-            Arc::new(Cached {
-                record,
-                key: key.clone(),
-            }),
-        );
-        Ok(Some(key))
+        let entry = Cached {
+            record,
+            key: key.clone(),
+            may_act,
+            asked: now,
+            changes,
+        };
+        self.cache.insert(access_key.to_owned(), Arc::new(entry));
+        Ok(may_act.then_some(key))
     }
 }
 

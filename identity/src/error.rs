@@ -25,6 +25,15 @@ pub enum IdentityError {
         /// Why not.
         why: &'static str,
     },
+    /// There is no such thing.
+    #[error("could not find {0}: {1}")]
+    NotFound(&'static str, String),
+    /// A listing would be too long to answer.
+    #[error("there are too many records to list")]
+    TooMany,
+    /// Too many passwords are being checked; try again in a second.
+    #[error("too many passwords are being checked")]
+    Busy,
     /// The cluster did not answer; the caller may try again.
     #[error("reading or writing identity's records")]
     Store(#[source] StoreError),

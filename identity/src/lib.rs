@@ -1,22 +1,37 @@
-//! Who may speak to the cluster: projects and their S3 access keys.
+//! Who may do what: domains, projects, users, groups, roles, tokens, S3 keys, the catalog, and the policy table.
 //!
-//! Knows: projects, access keys, how a secret key is sealed at rest, and how both are kept as small records through
-//! [`store::Store`]. Must not know: HTTP, signatures, buckets, disks, Raft.
+//! Knows: how these are kept as small records through [`store::Store`], how somebody proves who they are, which rights
+//! follow, and (in [`http`] only) the OpenStack Identity API v3. Must not know: objects, buckets, disks, Raft.
 //!
 //! ```text
-//! table "projects"      key = project id    value = version 1 | postcard(ProjectRow)
-//! table "access-keys"   key = access key    value = version 1 | postcard(AccessKeyRow), the secret sealed (see `seal`)
+//! edges, services --token--> TokenSource --> TokenContext --> policy::allowed(action, context, target)
+//! S3 edge      --access key--> KeySource  --> secret, project
+//! clients      --HTTP--> http --> login, rights, records
 //! ```
-//! SEC-1: a secret key leaves this crate only through [`KeySource::lookup`] and, once, through the answer to its making.
+//! SEC-1: secrets (S3 keys, one-time passwords, token keys) are sealed at rest ([`mod@self`]'s `seal`), passwords are
+//! hashed with Argon2id, and none of them is ever logged.
 
+mod bootstrap;
 mod directory;
 mod error;
+pub mod http;
+mod login;
+mod model;
+mod names;
+mod passwords;
 pub mod policy;
+mod records;
+mod refusal;
+mod rights;
 mod row;
 mod seal;
+mod secrets;
+mod service;
 mod source;
 pub mod token;
 
+pub use bootstrap::{CatalogEntry, Seed};
 pub use directory::{Directory, IssuedKey, KeyInfo, Project};
 pub use error::IdentityError;
+pub use service::{Identity, IdentityOptions, IssuedToken};
 pub use source::{AccessKey, KeySource, StaticKeys};

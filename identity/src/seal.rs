@@ -7,6 +7,8 @@
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clock::Dice;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -16,6 +18,18 @@ const NONCE_BYTES: usize = 12;
 /// An encrypted secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sealed(Vec<u8>);
+
+impl Sealed {
+    /// As text, for rows in JSON.
+    pub(crate) fn to_text(&self) -> String {
+        STANDARD_NO_PAD.encode(&self.0)
+    }
+
+    /// Out of a row in JSON.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        STANDARD_NO_PAD.decode(text).ok().map(Self)
+    }
+}
 
 /// Seals and opens secrets with one key.
 pub(crate) struct Sealer(Aes256Gcm);

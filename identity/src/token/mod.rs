@@ -3,6 +3,8 @@
 //! Knows: the context of a request and the trait that edges ask. Must not know: HTTP, where records lie.
 
 mod context;
+pub(crate) mod keys;
+pub(crate) mod sealed;
 mod source;
 
 pub use context::{
