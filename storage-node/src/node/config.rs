@@ -93,6 +93,10 @@ pub struct WorkOptions {
     pub repair_interval: Duration,
     /// The pause between two partitions of such a comparison.
     pub repair_pause: Duration,
+    /// A partition that lacks more blobs than this gets a job of its own; less goes through the shards' queues.
+    pub repair_queued_max: u64,
+    /// The pause between two looks at which nodes vote in which shard.
+    pub seats_pause: Duration,
 }
 
 impl Default for WorkOptions {
@@ -113,6 +117,8 @@ impl Default for WorkOptions {
             moves_at_once: 2,
             repair_interval: Duration::from_secs(600),
             repair_pause: Duration::from_millis(5),
+            repair_queued_max: 64,
+            seats_pause: Duration::from_secs(10),
         }
     }
 }

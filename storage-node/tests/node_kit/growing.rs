@@ -53,7 +53,33 @@ pub fn four() -> Ring {
     builder.ring().unwrap()
 }
 
+/// The ring that follows it and empties device 0.
+pub fn without_the_first() -> Ring {
+    let mut builder = builder();
+    add_device(&mut builder, 3);
+    builder.rebalance(2, 1).unwrap();
+    builder.set_weight(ring::DeviceId(0), 0.0).unwrap();
+    builder.rebalance(3, 1).unwrap();
+    builder.ring().unwrap()
+}
+
 impl Cluster {
+    /// How many seats of shards each node holds, as the leaders see it; `None` while a shard has no leader.
+    pub async fn seats(&self) -> Option<Vec<usize>> {
+        let status = self.client.cluster_status(DEADLINE).await;
+        let mut seats = vec![0; self.nodes.len()];
+        for shard in 0..=2 {
+            let all = status.nodes.iter().filter_map(|(_, node)| node.as_ref().ok());
+            let mut all = all.flat_map(|node| &node.shards.shards);
+            let leader =
+                all.find(|said| said.shard.0 == shard && said.role == storage_node::shard::ShardRole::Leader)?;
+            for voter in &leader.voters {
+                seats[usize::try_from(voter.0).unwrap() - 1] += 1;
+            }
+        }
+        Some(seats)
+    }
+
     /// Starts one more node, which takes part in no shard yet.
     pub async fn grow(&mut self) -> usize {
         let number = self.nodes.len();

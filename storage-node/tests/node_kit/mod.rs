@@ -44,6 +44,8 @@ pub fn quick() -> WorkOptions {
         missing_pause: Duration::ZERO,
         missing_interval: Duration::from_secs(3600),
         bucket_patience: Duration::from_millis(200),
+        repair_pause: Duration::ZERO,
+        seats_pause: Duration::from_millis(200),
         ..WorkOptions::default()
     }
 }

@@ -5,7 +5,7 @@ use metadata::reply::Refusal;
 use storage_node::client::{DataPlane, Phase, RingChangeError};
 use storage_node::node::WorkOptions;
 
-use super::node_kit::growing::{AT_ONCE, builder, four};
+use super::node_kit::growing::{AT_ONCE, builder, four, without_the_first};
 use super::node_kit::{CHUNK, Cluster, DEADLINE, quick, until};
 
 fn no_limit() -> WorkOptions {
@@ -156,5 +156,130 @@ async fn reb_1_a_ring_that_does_not_fit_is_refused_with_a_sentence() {
     assert!(older.to_string().contains("version 1"), "{older}");
     assert_eq!(cluster.ring_state().await.phase, Phase::Settled);
     assert!(cluster.client.abort_ring(PolicyId(0), DEADLINE).await.is_err());
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reb_1_a_node_is_added_and_another_drained_of_copies_and_of_seats() {
+    let mut cluster = Cluster::start(no_limit()).await;
+    let mut streams = cluster.put_some("first", 12).await;
+    cluster.grow().await;
+    cluster
+        .client
+        .apply_ring(PolicyId(0), &four(), AT_ONCE, DEADLINE)
+        .await
+        .unwrap();
+    cluster.settled().await;
+    until("the new node holds its share of seats", async || {
+        cluster
+            .seats()
+            .await
+            .is_some_and(|seats| seats[3] == 2 && seats.iter().sum::<usize>() == 9)
+    })
+    .await;
+    until("every chunk lies where it belongs and nowhere else", async || {
+        cluster.all_in_place(&streams, true).await
+    })
+    .await;
+    streams.extend(cluster.put_some("second", 6).await);
+
+    let ring = without_the_first();
+    cluster
+        .client
+        .apply_ring(PolicyId(0), &ring, AT_ONCE, DEADLINE)
+        .await
+        .unwrap();
+    cluster.settled().await;
+    until("the drained node holds nothing and votes nowhere", async || {
+        let empty = cluster
+            .node(0)
+            .devices()
+            .all()
+            .iter()
+            .all(|(_, device)| device.usage().blobs == 0);
+        empty && cluster.seats().await.is_some_and(|seats| seats == [0, 3, 3, 3])
+    })
+    .await;
+    assert!(cluster.all_in_place(&streams, true).await);
+    assert_eq!(cluster.summary().await.short_chunks, 0);
+    cluster.stop(0).await;
+    streams.extend(cluster.put_some("third", 3).await);
+    assert!(cluster.all_in_place(&streams, false).await);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dur_3_a_deleted_blob_on_a_node_that_was_away_is_never_copied_back() {
+    let options = WorkOptions {
+        reclaim_delay_ms: 1000,
+        reclaim_patience_ms: 1000,
+        repair_interval: std::time::Duration::from_millis(100),
+        ..no_limit()
+    };
+    let mut cluster = Cluster::start(options).await;
+    let kept = cluster.put_some("kept", 4).await;
+    let gone = cluster.put_some("gone", 4).await;
+    cluster.stop(2).await;
+    for key in gone.keys() {
+        cluster.delete(key).await;
+    }
+    cluster.pass(5_000).await;
+    until("the others have let go", async || {
+        cluster.summary().await.reclaim_streams == 0
+    })
+    .await;
+    let others = |cluster: &Cluster| -> u64 {
+        let devices = [0, 1].into_iter().flat_map(|node| cluster.node(node).devices().all());
+        devices.map(|(_, device)| device.usage().blobs).sum()
+    };
+    let chunks: u64 = kept.values().map(|stream| u64::from(stream.chunks())).sum();
+    assert_eq!(others(&cluster), 2 * chunks);
+    cluster.restart(2).await;
+    until("the devices were compared", async || {
+        (0..3).all(|node| {
+            let status = cluster.node(node).status();
+            status
+                .work
+                .iter()
+                .any(|line| line.name.starts_with("repair of") && line.state.starts_with("compared 16"))
+        })
+    })
+    .await;
+    assert_eq!(others(&cluster), 2 * chunks);
+    assert_eq!(
+        cluster.node(2).devices().all()[0].1.usage().blobs,
+        chunks + gone.values().map(|stream| u64::from(stream.chunks())).sum::<u64>()
+    );
+    assert!(cluster.all_in_place(&kept, true).await);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heal_1_a_device_that_comes_back_empty_is_filled_by_partition_jobs() {
+    let options = WorkOptions {
+        repair_interval: std::time::Duration::from_millis(200),
+        repair_queued_max: 1,
+        ..no_limit()
+    };
+    let cluster = Cluster::start(options).await;
+    let streams = cluster.put_some("k", 40).await;
+    // As a new disk in the old one's place would be.
+    let keys: Vec<_> = streams
+        .values()
+        .flat_map(|stream| (0..stream.chunks()).map(|chunk| storage_node::client::chunk_key(stream, chunk)))
+        .collect();
+    cluster
+        .client
+        .remove_blobs(Cluster::device(1), keys, DEADLINE)
+        .await
+        .unwrap();
+    until("all copies are back", async || {
+        cluster.all_in_place(&streams, true).await
+    })
+    .await;
+    until("and the queue is empty", async || {
+        cluster.summary().await.short_chunks == 0
+    })
+    .await;
     cluster.end().await;
 }

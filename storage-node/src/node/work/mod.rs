@@ -12,7 +12,8 @@ pub mod moving;
 mod orphans;
 mod reclaim;
 pub mod repair;
-mod scrub;
+pub mod scrub;
+mod seats;
 mod short_queue;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -79,6 +80,7 @@ pub(crate) fn start(workshop: &Workshop, stop: &CancellationToken) -> Vec<JoinHa
         run(stop, moving::run(workshop.clone())),
         run(stop, moving::conduct(workshop.clone())),
         run(stop, repair::run(workshop.clone())),
+        run(stop, seats::run(workshop.clone())),
     ]
 }
 

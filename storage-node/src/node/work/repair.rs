@@ -33,8 +33,6 @@ use crate::device::{Blob, BlobHeader, BlobKey, BlobStore};
 
 /// The table of open partition jobs.
 pub const REPAIR_JOBS_TABLE: &str = "repair_jobs";
-/// A partition that lacks more blobs than this gets a job of its own.
-const QUEUED_MAX: u64 = 64;
 /// Keys looked at in one step.
 const PAGE: usize = 500;
 const FORMAT: u32 = 1;
@@ -176,7 +174,7 @@ async fn lacking(
                 continue;
             }
         };
-        if lacks > QUEUED_MAX {
+        if lacks > workshop.options.repair_queued_max {
             open.partitions.insert(partition);
         } else if lacks > 0 {
             tally.queued += queue(workshop, live, device, store, span).await?;
@@ -241,7 +239,7 @@ async fn queue(
             for (key, header) in page {
                 let here = store.stat(key).await.map_err(|e| e.to_string())?.is_some();
                 // More than a few are a job's work; the next look finds that.
-                if !here && holders.len() as u64 <= 2 * QUEUED_MAX {
+                if !here && holders.len() as u64 <= 2 * workshop.options.repair_queued_max {
                     holders.entry(key).or_insert_with(|| (header, Vec::new())).1.push(other);
                 }
             }

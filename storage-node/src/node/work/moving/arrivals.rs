@@ -58,7 +58,8 @@ pub(in crate::node::work) fn arrivals(live: &LiveRings, device: DeviceId) -> Vec
 }
 
 /// All devices that are to receive something, with the number of partitions.
-pub(in crate::node::work) fn receivers(live: &LiveRings) -> Vec<(DeviceId, u64)> {
+#[must_use]
+pub fn receivers(live: &LiveRings) -> Vec<(DeviceId, u64)> {
     let devices = live.current.ring.devices().map(|device| DeviceId(device.id.0));
     devices
         .map(|device| (device, arrivals(live, device).len() as u64))

@@ -25,6 +25,7 @@ mod pace;
 mod progress;
 
 pub(super) use arrivals::Span;
+pub use arrivals::receivers;
 pub(super) use conductor::run as conduct;
 pub(super) use job::{Copied, Job, Manner, Outcome, Scope, bring};
 pub(super) use mover::{rate, run};
