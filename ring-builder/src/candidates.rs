@@ -52,6 +52,43 @@ impl Candidates {
     }
 }
 
+/// The first candidates of every partition, where many partitions are asked for: partitions share one of
+/// [`Firsts::BUCKETS`] orders, which one differs from seed to seed.
+pub(crate) struct Firsts {
+    candidates: Candidates,
+    known: Vec<Vec<u32>>,
+    seed: u64,
+}
+
+impl Firsts {
+    /// Different orders of one hash ring.
+    const BUCKETS: u64 = 256;
+    /// Candidates that are kept of each.
+    const KEPT: usize = 16;
+
+    pub(crate) fn new(members: impl Iterator<Item = (usize, u64)>, seed: u64) -> Self {
+        Self {
+            candidates: Candidates::new(members, seed),
+            known: vec![Vec::new(); usize::try_from(Self::BUCKETS).expect("a small number")],
+            seed,
+        }
+    }
+
+    /// The members to ask first for `partition`, and those to ask when none of them will do.
+    pub(crate) fn order(&mut self, partition: u32) -> (&[u32], impl Iterator<Item = usize> + '_) {
+        let bucket = mix(self.seed ^ u64::from(partition)) % Self::BUCKETS;
+        let bucket = u32::try_from(bucket).expect("below BUCKETS");
+        let known = &mut self.known[bucket as usize];
+        if known.is_empty() {
+            let first = self.candidates.order(bucket).take(Self::KEPT);
+            known.extend(
+                first.map(|member| u32::try_from(member).expect("a position among at most MAX_DEVICES members")),
+            );
+        }
+        (known, self.candidates.order(bucket).skip(Self::KEPT))
+    }
+}
+
 /// Makes the hash ring depend on the seed, and on nothing else: not on the machine, nor on the library's default.
 #[derive(Clone)]
 struct Seeded(u64);

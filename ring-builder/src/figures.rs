@@ -8,7 +8,7 @@ use crate::builder::{Builder, LOST};
 use crate::device::{Device, DeviceId};
 use crate::rebalance::{held, positions};
 use crate::table::EMPTY;
-use crate::topology::{LEVELS, ROOT, Topology};
+use crate::topology::{LEVELS, ROOT, Topology, even_most};
 
 /// The balance of a ring in which a device without weight still holds something.
 pub const MAX_BALANCE: f64 = 999.99;
@@ -187,32 +187,6 @@ fn count_partition(tree: &Topology, most: &[u64], copies: &[usize], width: usize
         worst = worst.max(beyond);
     }
     worst
-}
-
-/// Most copies of a partition in each domain when children share what their parent has evenly, rounded up; none where
-/// no device has a weight.
-fn even_most(tree: &Topology, replicas: f64) -> Vec<u64> {
-    let mut most = vec![0.0; tree.domains.len()];
-    most[ROOT] = replicas;
-    for domain in 0..tree.domains.len() {
-        let active = |child: &&usize| tree.domains[**child].active > 0;
-        let children: Vec<usize> = tree.domains[domain].children.iter().filter(active).copied().collect();
-        for &child in &children {
-            #[allow(clippy::cast_precision_loss, reason = "at most MAX_DEVICES")]
-            let fair: f64 = (most[domain] / children.len() as f64).ceil();
-            most[child] = if tree.domains[child].device.is_some() {
-                fair.min(1.0)
-            } else {
-                fair
-            };
-        }
-    }
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 to MAX_REPLICAS, whole"
-    )]
-    most.into_iter().map(|most| most as u64).collect()
 }
 
 /// Name and level of each domain; none for the root.

@@ -6,7 +6,7 @@
 //! children in the partition's candidate order. Because partitions of one domain differ by at most one in the copies
 //! that are left for this choice, it never runs into a dead end (the Gale-Ryser theorem).
 
-use crate::candidates::Candidates;
+use crate::candidates::Firsts;
 use crate::layout::Layout;
 use crate::mix::{mix, shuffled};
 use crate::topology::{DomainIx, ROOT, Topology};
@@ -28,27 +28,44 @@ pub(crate) fn place(tree: &Topology, layout: Layout, seed: u64) -> Vec<usize> {
             copies: copies(partition),
         })
         .collect();
-    let mut table = vec![Vec::with_capacity(layout.most()); partitions as usize];
-    hand_down(tree, ROOT, rows, seed, &mut table);
-    for (partition, copies) in (0u32..).zip(&mut table) {
-        assert_eq!(
-            copies.len(),
-            layout.copies(partition),
-            "every partition got all its copies"
-        );
+    let mut filling = Filling {
+        layout,
+        slots: vec![0; layout.slots()],
+        filled: vec![0; partitions as usize],
+    };
+    hand_down(tree, ROOT, rows, seed, &mut filling);
+    for partition in 0..partitions {
+        let filled = usize::from(filling.filled[partition as usize]);
+        assert_eq!(filled, layout.copies(partition), "every partition got all its copies");
         // Position 0 is read first: it must not always be the same region.
         let salt = mix(u64::from(partition));
-        copies.sort_by_key(|&device: &usize| mix(salt ^ device as u64));
+        filling.slots[layout.range(partition)].sort_by_key(|&device: &usize| mix(salt ^ device as u64));
     }
-    table.concat()
+    filling.slots
 }
 
-fn hand_down(tree: &Topology, domain: DomainIx, rows: Vec<Row>, seed: u64, table: &mut [Vec<usize>]) {
+/// The table while it is filled.
+struct Filling {
+    layout: Layout,
+    slots: Vec<usize>,
+    /// Copies placed so far, for each partition.
+    filled: Vec<u8>,
+}
+
+impl Filling {
+    fn push(&mut self, partition: u32, device: usize) {
+        let filled = &mut self.filled[partition as usize];
+        self.slots[self.layout.range(partition).start + usize::from(*filled)] = device;
+        *filled += 1;
+    }
+}
+
+fn hand_down(tree: &Topology, domain: DomainIx, rows: Vec<Row>, seed: u64, filling: &mut Filling) {
     let domain_of = &tree.domains[domain];
     if let Some(device) = domain_of.device {
         for row in rows {
             assert_eq!(row.copies, 1, "a device holds a partition once");
-            table[row.partition as usize].push(device);
+            filling.push(row.partition, device);
         }
         return;
     }
@@ -62,25 +79,29 @@ fn hand_down(tree: &Topology, domain: DomainIx, rows: Vec<Row>, seed: u64, table
         all_rows,
         mix(seed ^ domain as u64),
     );
-    let mut handed: Vec<Vec<Row>> = children.iter().map(|_| Vec::new()).collect();
+    let room = |at: usize| {
+        if least[at] > 0 {
+            rows.len()
+        } else {
+            usize::try_from(rest(at)).unwrap_or(0)
+        }
+    };
+    let mut handed: Vec<Vec<Row>> = (0..children.len()).map(|at| Vec::with_capacity(room(at))).collect();
     let floor: u32 = least.iter().sum();
+    let mut chosen = Vec::new();
     for Row { partition, copies } in rows {
-        let chosen = choice.next(partition, (copies - floor) as usize);
+        choice.next(partition, (copies - floor) as usize, &mut chosen);
         for &at in &chosen {
-            handed[at].push(Row {
-                partition,
-                copies: least[at] + 1,
-            });
+            let copies = least[at] + 1;
+            handed[at].push(Row { partition, copies });
         }
         for &at in always.iter().filter(|at| !chosen.contains(at)) {
-            handed[at].push(Row {
-                partition,
-                copies: least[at],
-            });
+            let copies = least[at];
+            handed[at].push(Row { partition, copies });
         }
     }
     for (&child, rows) in children.iter().zip(handed) {
-        hand_down(tree, child, rows, seed, table);
+        hand_down(tree, child, rows, seed, filling);
     }
 }
 
@@ -93,7 +114,7 @@ struct Choice {
     is_forced: Vec<bool>,
     /// Before this many rows are done no further child can become forced.
     scan_after: u64,
-    candidates: Candidates,
+    candidates: Firsts,
     /// Children on the hash ring, and those of them that still need rows.
     on_ring: usize,
     open: usize,
@@ -102,7 +123,7 @@ struct Choice {
 
 impl Choice {
     fn new(need: Vec<u64>, rows: u64, seed: u64) -> Self {
-        let candidates = Candidates::new(need.iter().copied().enumerate(), seed);
+        let candidates = Firsts::new(need.iter().copied().enumerate(), seed);
         let open = need.iter().filter(|&&need| need > 0).count();
         let is_forced = vec![false; need.len()];
         Self {
@@ -118,29 +139,34 @@ impl Choice {
         }
     }
 
-    fn next(&mut self, partition: u32, count: usize) -> Vec<usize> {
+    fn next(&mut self, partition: u32, count: usize, chosen: &mut Vec<usize>) {
         if self.scan_after == 0 {
             self.scan();
         }
         self.thin_out_ring();
-        let mut chosen = self.forced.clone();
+        chosen.clear();
+        chosen.extend_from_slice(&self.forced);
         assert!(
             chosen.len() <= count,
             "no more children are forced than the row has copies"
         );
         if chosen.len() < count {
-            let free = |&at: &usize| self.need[at] > 0 && !self.is_forced[at];
-            let wanted = count - chosen.len();
-            chosen.extend(self.candidates.order(partition).filter(free).take(wanted));
+            let free = |at: &usize| self.need[*at] > 0 && !self.is_forced[*at];
+            let (first, others) = self.candidates.order(partition);
+            let first = first.iter().map(|&member| member as usize).filter(free);
+            chosen.extend(first.take(count - chosen.len()));
+            if chosen.len() < count {
+                let wanted = count - chosen.len();
+                chosen.extend(others.filter(free).take(wanted));
+            }
         }
         assert_eq!(chosen.len(), count, "enough children are left for the row");
-        for &at in &chosen {
+        for &at in chosen.iter() {
             self.need[at] -= 1;
             self.open -= usize::from(self.need[at] == 0);
         }
         self.rows_left -= 1;
         self.scan_after = self.scan_after.saturating_sub(1);
-        chosen
     }
 
     fn scan(&mut self) {
@@ -162,7 +188,7 @@ impl Choice {
     /// Builds the hash ring anew when most of its members are served, so that finding an open one stays quick.
     fn thin_out_ring(&mut self) {
         if self.open * 2 < self.on_ring {
-            self.candidates = Candidates::new(self.need.iter().copied().enumerate(), self.seed);
+            self.candidates = Firsts::new(self.need.iter().copied().enumerate(), self.seed);
             self.on_ring = self.open;
         }
     }

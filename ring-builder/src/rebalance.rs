@@ -52,9 +52,23 @@ pub(crate) fn run(builder: &mut Builder, now_hours: u32, seed: u64) -> Moves {
     moves
 }
 
+/// Ids up to this one are looked up in a list; it takes 8 MiB at most.
+const MAX_DENSE_ID: usize = 1 << 20;
+
 /// The position of each slot's device in `ids`, which are sorted; [`EMPTY`] for those that are not there.
 pub(crate) fn positions(slots: &[DeviceId], ids: &[DeviceId]) -> Vec<usize> {
-    slots.iter().map(|id| ids.binary_search(id).unwrap_or(EMPTY)).collect()
+    let last = ids.last().map_or(0, |id| id.0 as usize);
+    if last > MAX_DENSE_ID {
+        return slots.iter().map(|id| ids.binary_search(id).unwrap_or(EMPTY)).collect();
+    }
+    let mut at = vec![EMPTY; last + 1];
+    for (position, id) in ids.iter().enumerate() {
+        at[id.0 as usize] = position;
+    }
+    slots
+        .iter()
+        .map(|id| at.get(id.0 as usize).copied().unwrap_or(EMPTY))
+        .collect()
 }
 
 /// How many partitions each device holds.
@@ -150,6 +164,9 @@ fn adopt(builder: &mut Builder, table: &Table<'_>, ids: &[DeviceId], now_hours: 
     for (partition, moved_at) in (0..).zip(&mut builder.moved_at) {
         let range = builder.layout.range(partition);
         let (before, after) = (&builder.slots[range.clone()], &new[range]);
+        if before == after {
+            continue;
+        }
         let changed = before.iter().zip(after).filter(|(before, after)| before != after);
         let (lost, moved): (Vec<_>, Vec<_>) = changed.partition(|(before, _)| **before == LOST);
         moves.refilled += lost.len() as u64;

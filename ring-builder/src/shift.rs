@@ -56,6 +56,9 @@ impl Wanting {
 
 /// Gives every empty slot a device.
 pub(crate) fn refill(table: &mut Table<'_>, order: &[u32], seed: u64) {
+    if table.empty == 0 {
+        return;
+    }
     let mut wanting = Wanting::new(table, seed);
     for &partition in order {
         for slot in table.slots_of(partition) {
@@ -91,7 +94,7 @@ fn best_of_all(table: &Table<'_>, slot: usize) -> usize {
 pub(crate) fn spread(table: &mut Table<'_>, order: &[u32], seed: u64, budget: &mut Budget) {
     let mut wanting = Wanting::new(table, seed);
     for &partition in order {
-        if !table.slots_of(partition).any(|slot| table.may_move(slot)) || !table.strained(partition) {
+        if !table.strained(partition) || !table.slots_of(partition).any(|slot| table.may_move(slot)) {
             continue;
         }
         let asked = wanting

@@ -29,6 +29,12 @@ pub(crate) struct Table<'a> {
     pub(crate) moved: u64,
     /// Domains that should have a copy of every partition: level, domain, how many.
     demanding: Vec<(usize, DomainIx, u32)>,
+    /// Copies of every partition that the domains of each level demand together.
+    demand: [u32; DOMAIN_LEVELS],
+    /// For each partition, whether its copies are not spread as the weights allow.
+    strain: Vec<bool>,
+    /// Slots without a device.
+    pub(crate) empty: usize,
 }
 
 impl<'a> Table<'a> {
@@ -56,8 +62,13 @@ impl<'a> Table<'a> {
             .collect();
         demanding.sort_unstable();
         demanding.dedup();
+        let mut demand = [0; DOMAIN_LEVELS];
+        for &(level, _, least) in &demanding {
+            demand[level] += least;
+        }
         let touched = vec![0; resting.len()];
-        Self {
+        let empty = old.iter().filter(|&&device| device == EMPTY).count();
+        let mut table = Self {
             tree,
             layout,
             replicas,
@@ -70,7 +81,14 @@ impl<'a> Table<'a> {
             detours: 0,
             moved: 0,
             demanding,
-        }
+            demand,
+            strain: Vec::new(),
+            empty,
+        };
+        table.strain = (0..table.partitions())
+            .map(|partition| table.is_strained(partition))
+            .collect();
+        table
     }
 
     pub(crate) fn partitions(&self) -> u32 {
@@ -163,14 +181,37 @@ impl<'a> Table<'a> {
 
     /// Whether the partition's copies are not spread as the weights allow.
     pub(crate) fn strained(&self, partition: u32) -> bool {
-        let crowded = |&device: &usize| {
-            device != EMPTY
-                && (0..DOMAIN_LEVELS).any(|level| {
-                    let domain = self.tree.paths[device][level];
-                    self.copies(partition, level, domain) > self.tree.domains[domain].most
-                })
-        };
-        self.slots[self.slots_of(partition)].iter().any(crowded) || self.lacks(partition)
+        self.strain[partition as usize]
+    }
+
+    /// Counts for [`Self::strained`]. No domain may have too many copies, and those that demand some must have them.
+    fn is_strained(&self, partition: u32) -> bool {
+        let copies = &self.slots[self.slots_of(partition)];
+        (0..DOMAIN_LEVELS).any(|level| {
+            let mut met = 0;
+            for (at, &device) in copies.iter().enumerate() {
+                if device == EMPTY {
+                    continue;
+                }
+                let domain = self.tree.paths[device][level];
+                let same = |&other: &usize| other != EMPTY && self.tree.paths[other][level] == domain;
+                if copies[..at].iter().any(same) {
+                    continue;
+                }
+                let here = 1 + copies[at + 1..].iter().filter(|other| same(other)).count();
+                let here = u32::try_from(here).expect("at most MAX_REPLICAS");
+                if here > self.tree.domains[domain].most {
+                    return true;
+                }
+                met += here.min(self.tree.domains[domain].least);
+            }
+            met < self.demand[level]
+        })
+    }
+
+    fn judge(&mut self, slot: usize) {
+        let partition = self.partition_of(slot);
+        self.strain[partition as usize] = self.is_strained(partition);
     }
 
     /// What moving the copy in `slot` to `to` takes from [`Self::detours`]. Nothing when it takes one from a surplus
@@ -251,6 +292,7 @@ impl<'a> Table<'a> {
         self.touched[slot / self.replicas] = 1 << (slot % self.replicas);
         self.release(from);
         self.receive(back_to);
+        self.judge(slot);
     }
 
     fn release(&mut self, device: usize) {
@@ -276,11 +318,14 @@ impl<'a> Table<'a> {
         self.detours -= self.detour(slot, to);
         self.moved += u64::from(self.slots[slot] != EMPTY && self.touched[slot / self.replicas] == 0);
         let from = std::mem::replace(&mut self.slots[slot], to);
-        if from != EMPTY {
+        if from == EMPTY {
+            self.empty -= 1;
+        } else {
             self.release(from);
         }
         self.receive(to);
         self.touched[slot / self.replicas] |= 1 << (slot % self.replicas);
+        self.judge(slot);
     }
 
     /// How many partitions a device that is out of tolerance holds too many or too few; 0 for one in tolerance.

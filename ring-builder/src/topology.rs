@@ -67,9 +67,10 @@ impl Topology {
             }
         }
         tree.domains[ROOT].quota = layout.slots() as u64;
+        let claims = tree.claims(partitions, layout.replicas(), &held_below);
         // Children stand behind their parents, so a parent's share is fixed before it is divided.
         for domain in 0..tree.domains.len() {
-            tree.divide(domain, u64::from(partitions), &held_below);
+            tree.divide(domain, u64::from(partitions), &claims);
         }
         for domain in &mut tree.domains {
             let copies = |partitions_of_it: u64| u32::try_from(partitions_of_it).expect("at most MAX_REPLICAS");
@@ -153,42 +154,26 @@ impl Topology {
         new
     }
 
-    /// Gives the children of `domain` their ideals rounded down, then the rest one by one: first to those who hold
-    /// that many already, then by the size of what was cut off.
-    fn divide(&mut self, domain: DomainIx, partitions: u64, held: &[u64]) {
+    /// Gives the children of `domain` their ideals rounded down, then the rest one by one in the order of [`Claim`].
+    fn divide(&mut self, domain: DomainIx, partitions: u64, claims: &[Claim]) {
         let children = self.domains[domain].children.clone();
-        let mut open: Vec<(bool, f64, DomainIx)> = Vec::new();
+        let quota = self.domains[domain].quota;
         let mut given = 0;
         for &child in &children {
-            let ideal = self.domains[child].ideal;
-            let near = ideal.round();
-            let floor = if (ideal - near).abs() < NOISE {
-                near
-            } else {
-                ideal.floor()
-            };
-            let cut_off = (ideal - floor).max(0.0);
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "0 to MAX_SLOTS, a whole number"
-            )]
-            let floor = floor as u64;
-            self.domains[child].quota = floor;
-            given += floor;
-            open.push((cut_off >= NOISE && held[child] > floor, cut_off, child));
+            self.domains[child].quota = claims[child].floor;
+            given += claims[child].floor;
         }
-        open.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
-        let quota = self.domains[domain].quota;
+        let mut open: Vec<DomainIx> = children.clone();
+        open.sort_by_key(|&child| (claims[child].rank, child));
         // One round gives everybody at most one. Only noise in the sums can leave something for another round.
         while given < quota && !open.is_empty() {
-            open.retain(|&(_, _, child)| self.domains[child].quota < self.domains[child].active * partitions);
-            for &(_, _, child) in open.iter().take(usize::try_from(quota - given).unwrap_or(usize::MAX)) {
+            open.retain(|&child| self.domains[child].quota < self.domains[child].active * partitions);
+            for &child in open.iter().take(usize::try_from(quota - given).unwrap_or(usize::MAX)) {
                 self.domains[child].quota += 1;
                 given += 1;
             }
         }
-        for &(_, _, child) in open.iter().rev() {
+        for &child in open.iter().rev() {
             if given > quota && self.domains[child].quota > 0 {
                 self.domains[child].quota -= 1;
                 given -= 1;
@@ -199,6 +184,84 @@ impl Topology {
             "the children's shares make up the parent's"
         );
     }
+
+    /// Who is rounded up first. What is rounded shows most where shares are small, and every copy beyond an even spread
+    /// stands close to another.
+    fn claims(&self, partitions: u32, replicas: f64, held: &[u64]) -> Vec<Claim> {
+        let most = even_most(self, replicas);
+        let mut nearest: Vec<f64> = vec![0.0; self.domains.len()];
+        let mut claims = Vec::with_capacity(self.domains.len());
+        // Children stand behind their parents.
+        for (at, domain) in self.domains.iter().enumerate().rev() {
+            let sum: f64 = domain.children.iter().map(|&child| nearest[child]).sum();
+            nearest[at] = if domain.device.is_some() {
+                domain.ideal.round()
+            } else {
+                sum
+            };
+            let close = (domain.ideal - domain.ideal.round()).abs() < NOISE;
+            let floor = if close {
+                domain.ideal.round()
+            } else {
+                domain.ideal.floor()
+            };
+            #[allow(clippy::cast_precision_loss, reason = "counts of copies and devices")]
+            let (even, devices) = (most[at] as f64 * f64::from(partitions), domain.active.max(1) as f64);
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to MAX_SLOTS, a whole number, and millionths of it"
+            )]
+            let (floor, per_device) = (floor as u64, (domain.ideal / devices * 1e6).round() as i64);
+            let wants_up = nearest[at] > floor as f64 && !close;
+            claims.push(Claim {
+                floor,
+                rank: (
+                    close,
+                    domain.ideal > even + NOISE,
+                    !wants_up,
+                    if wants_up { per_device } else { -per_device },
+                    held[at] <= floor,
+                ),
+            });
+        }
+        claims.reverse();
+        claims
+    }
+}
+
+/// A domain's share rounded down, and its place among its siblings when the rest is handed out: those that are already
+/// whole come last, before them those that have more than an even spread gives them; first those that rounding each
+/// device alone would round up, with the smallest share per device before all; among equals those that hold that many.
+struct Claim {
+    floor: u64,
+    rank: (bool, bool, bool, i64, bool),
+}
+
+/// Most copies of a partition in each domain when children share what their parent has evenly, rounded up; none where
+/// no device has a weight.
+pub(crate) fn even_most(tree: &Topology, replicas: f64) -> Vec<u64> {
+    let mut most = vec![0.0; tree.domains.len()];
+    most[ROOT] = replicas;
+    for domain in 0..tree.domains.len() {
+        let active = |child: &&usize| tree.domains[**child].active > 0;
+        let children = tree.domains[domain].children.iter().filter(active);
+        #[allow(clippy::cast_precision_loss, reason = "at most MAX_DEVICES")]
+        let fair: f64 = (most[domain] / children.clone().count().max(1) as f64).ceil();
+        for &child in children {
+            most[child] = if tree.domains[child].device.is_some() {
+                fair.min(1.0)
+            } else {
+                fair
+            };
+        }
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to MAX_REPLICAS, whole"
+    )]
+    most.into_iter().map(|most| most as u64).collect()
 }
 
 impl Domain {
