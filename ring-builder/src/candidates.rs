@@ -74,10 +74,9 @@ impl Firsts {
         }
     }
 
-    /// The members to ask first for `partition`, and those to ask when none of them will do.
-    pub(crate) fn order(&mut self, partition: u32) -> (&[u32], impl Iterator<Item = usize> + '_) {
-        let bucket = mix(self.seed ^ u64::from(partition)) % Self::BUCKETS;
-        let bucket = u32::try_from(bucket).expect("below BUCKETS");
+    /// The members to ask first for `partition`.
+    pub(crate) fn first(&mut self, partition: u32) -> &[u32] {
+        let bucket = self.bucket(partition);
         let known = &mut self.known[bucket as usize];
         if known.is_empty() {
             let first = self.candidates.order(bucket).take(Self::KEPT);
@@ -85,7 +84,17 @@ impl Firsts {
                 first.map(|member| u32::try_from(member).expect("a position among at most MAX_DEVICES members")),
             );
         }
-        (known, self.candidates.order(bucket).skip(Self::KEPT))
+        known
+    }
+
+    /// The members to ask when none of the first will do.
+    pub(crate) fn others(&self, partition: u32) -> impl Iterator<Item = usize> + '_ {
+        self.candidates.order(self.bucket(partition)).skip(Self::KEPT)
+    }
+
+    fn bucket(&self, partition: u32) -> u32 {
+        let bucket = mix(self.seed ^ u64::from(partition)) % Self::BUCKETS;
+        u32::try_from(bucket).expect("below BUCKETS")
     }
 }
 

@@ -152,12 +152,11 @@ impl Choice {
         );
         if chosen.len() < count {
             let free = |at: &usize| self.need[*at] > 0 && !self.is_forced[*at];
-            let (first, others) = self.candidates.order(partition);
-            let first = first.iter().map(|&member| member as usize).filter(free);
-            chosen.extend(first.take(count - chosen.len()));
+            let first = self.candidates.first(partition).iter().map(|&member| member as usize);
+            chosen.extend(first.filter(free).take(count - chosen.len()));
             if chosen.len() < count {
                 let wanted = count - chosen.len();
-                chosen.extend(others.filter(free).take(wanted));
+                chosen.extend(self.candidates.others(partition).filter(free).take(wanted));
             }
         }
         assert_eq!(chosen.len(), count, "enough children are left for the row");

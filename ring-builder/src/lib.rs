@@ -21,12 +21,15 @@
 //! | magic 8 | format 2 | 0 2 | length 8 | body: size, devices, 16-bit table, (hours of last moves) | BLAKE3 32 |
 //! ```
 //!
+//! A ring is also written and read as a `.ring.gz` of OpenStack Swift (`swift_ring`), and cut into pieces for stores of
+//! small records ([`RingFile`]). What a new ring would move, and what speaks against it, says [`change`].
+//!
 //! # How a table is made
 //!
 //! 1. **Shares** (`topology`). A device wants `partitions x replicas x weight / all weights` partitions, capped at all
-//!    partitions, since copies of one partition are on different devices. Shares are added up over region, zone and node
-//!    and rounded down the tree: everybody's quota is its share rounded up or down. Where both are possible, the one
-//!    that moves less is taken.
+//!    partitions, since copies of one partition are on different devices. With an `overload` shares go some of the way
+//!    to an even spread over the domains. They are added up over region, zone and node and rounded down the tree:
+//!    everybody's quota is its share rounded up or down, up where it shows least; among equals by what moves less.
 //! 2. **Spread** follows from the quotas: a domain with share `s` per partition has floor(s) to ceil(s) copies of each
 //!    partition. With three equal zones and three replicas that is exactly one copy in each. *Weights decide*: a zone
 //!    with 40 % of the weight holds two of three copies of every fifth partition. [`Builder::validate`] says so.
@@ -51,14 +54,16 @@
 //!
 //! # Limits
 //!
-//! - Sizes: see [`limits`]. 2^18 partitions x 3 replicas on 1,000 devices take below a second to place, and to add a
-//!   device; the loss of a tenth of the devices takes some seconds. Every search is bounded, so the worst rebalance of
-//!   that size takes about ten seconds on one core and leaves the rest to the next.
+//! - Sizes: see [`limits`]. 2^18 partitions x 3 replicas on 1,000 devices take a fraction of a second to place, and to
+//!   add a device; the loss of a tenth of the devices takes some seconds. Every search is bounded, so the worst
+//!   rebalance of that size takes about ten seconds on one core and leaves the rest to the next.
+//! - The number of replicas may be a fraction: the first partitions then have one copy more than the others.
 //! - A change that asks for more than one move of a partition takes several rebalances; [`Moves`] says what is left.
 //!   The rebalance right after a change holds to the bound on moves; a further one without a change takes the moves
 //!   that finishing needs. Many large changes at once on a ring of full size (a second region, and every weight
 //!   changed) may take ten.
-//! - Not here yet: overload (spread before weights, up to a bound), dispersion figures, Swift's file formats.
+//! - Not here: Swift's increase of the partition power, its composite rings, and its builder files (Python pickles): a
+//!   builder is made from a ring file instead (`write_builder`).
 
 mod builder;
 mod builder_file;

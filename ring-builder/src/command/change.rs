@@ -1,7 +1,5 @@
 //! Commands that change devices and settings.
 
-use std::io::{BufRead, Write};
-
 use super::search::{Filter, Text, Wanted, full_name, normal_host};
 use super::{CommandError, Console};
 use crate::builder::Builder;
