@@ -18,16 +18,20 @@ use crate::builder::Builder;
 use crate::error::RingError;
 use crate::ring::Ring;
 
+mod add;
 mod analyze;
 mod change;
 mod file;
+mod info;
 mod inspect;
 mod print;
 mod rebalance;
 mod search;
 
+pub use add::AddArgs;
 pub use analyze::AnalyzeArgs;
-pub use change::{AddArgs, InfoArgs, SetArgs, Which};
+pub use change::{SetArgs, Which};
+pub use info::InfoArgs;
 pub use inspect::DispersionArgs;
 pub use rebalance::RebalanceArgs;
 pub use search::Filter;
@@ -310,12 +314,12 @@ pub fn execute(args: &Args, now_ms: u64, console: &mut Console<'_>) -> Result<Ou
 
 fn apply(builder: &mut Builder, action: &Action, console: &mut Console<'_>) -> Result<change::Answer, CommandError> {
     match action {
-        Action::Add(args) => change::add(builder, args),
+        Action::Add(args) => add::add(builder, args),
         Action::Remove(which) => change::remove(builder, which, console),
         Action::SetWeight(args) => change::set_weight(builder, args, console),
         Action::SetRegion(args) => change::set_region(builder, args, console),
         Action::SetZone(args) => change::set_zone(builder, args, console),
-        Action::SetInfo(args) => change::set_info(builder, args, console),
+        Action::SetInfo(args) => info::set_info(builder, args, console),
         Action::SetAddress { node, address } => change::set_address(builder, *node, address),
         Action::SetMinPartHours { hours } => Ok(change::set_min_part_hours(builder, *hours)),
         Action::SetOverload { overload } => change::set_overload(builder, overload),

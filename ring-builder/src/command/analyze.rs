@@ -14,7 +14,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CommandError, Console, change, file, print};
+use super::{CommandError, Console, add, file, print};
 use crate::builder::Builder;
 use crate::device::DeviceId;
 use crate::figures::MAX_BALANCE;
@@ -96,8 +96,8 @@ impl Play {
             &command[command.len().min(1)..],
         ) {
             (Some("add"), [Value::String(device), weight]) => {
-                let (device, _) = change::parse_device(device, number(weight)?)?;
-                let id = self.builder.add(change::numbered(&self.builder, device, None))?;
+                let (device, _) = add::parse_device(device, number(weight)?)?;
+                let id = self.builder.add(add::numbered(&self.builder, device, None))?;
                 match self.ids.iter().position(Option::is_none) {
                     Some(free) => self.ids[free] = Some(id),
                     None => self.ids.push(Some(id)),
