@@ -379,7 +379,7 @@ fn write_builder(
         path: path.to_owned(),
         reason,
     };
-    let ring = Ring::from_any(&file::read_bytes(path, file::MAX_FILE_BYTES)?).map_err(said)?;
+    let ring = Ring::from_bytes(&file::read_bytes(path, file::MAX_FILE_BYTES)?).map_err(said)?;
     let _lock = file::lock(&to)?;
     if to.exists() {
         return Err(CommandError::Exists(to));

@@ -22,6 +22,7 @@ use crate::error::RingError;
 use crate::layout::Layout;
 use crate::limits::MAX_SLOTS;
 use crate::ring::{Inner, Ring};
+use crate::swift_ring::GZIP;
 
 const RING: Kind = Kind {
     what: "ring",
@@ -56,12 +57,15 @@ impl Ring {
         RING.seal_as(format, &body)
     }
 
-    /// Reads what [`Self::to_bytes`] wrote.
+    /// Reads what [`Self::to_bytes`] or [`Self::to_swift`] wrote; which of them, the first bytes tell.
     ///
     /// # Errors
     /// [`RingError::NotOurs`], [`RingError::OtherVersion`] or [`RingError::Damaged`]; never a panic, and never more
-    /// memory than a small multiple of `bytes`.
+    /// memory than a small multiple of `bytes`, or what [`Self::from_swift`] says.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RingError> {
+        if bytes.starts_with(&GZIP) {
+            return Self::from_swift(bytes);
+        }
         let (format, mut body) = RING.open(bytes)?;
         let version = body.u64()?;
         let layout = read_layout(&mut body, format)?;

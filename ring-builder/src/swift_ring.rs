@@ -31,7 +31,8 @@ use crate::ring_file::doubles;
 const WHAT: &str = "Swift ring";
 const MAGIC: &[u8; 4] = b"R1NG";
 const FORMAT: u16 = 1;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// How every gzip file begins.
+pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Bits of the placement hash that Swift uses.
 const HASH_BITS: u8 = 32;
 /// No header is longer: 2,000 bytes for each of the most devices.
@@ -83,18 +84,6 @@ fn damaged(why: &'static str) -> RingError {
 }
 
 impl Ring {
-    /// Reads a ring in whichever format it is: our own, or Swift's.
-    ///
-    /// # Errors
-    /// As [`Self::from_bytes`] and [`Self::from_swift`].
-    pub fn from_any(bytes: &[u8]) -> Result<Self, RingError> {
-        if bytes.starts_with(&GZIP) {
-            Self::from_swift(bytes)
-        } else {
-            Self::from_bytes(bytes)
-        }
-    }
-
     /// Reads a `.ring.gz` of Swift.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ pub(super) fn show(path: &Path, now_ms: u64, json: bool, console: &mut Console<'
     let state = match file::read_bytes(&ring_path, file::MAX_FILE_BYTES) {
         _ if !ring_path.exists() => RingFileState::Absent,
         Err(_) => RingFileState::Unreadable,
-        Ok(bytes) => match (Ring::from_any(&bytes), builder.ring()) {
+        Ok(bytes) => match (Ring::from_bytes(&bytes), builder.ring()) {
             (Err(_), _) => RingFileState::Unreadable,
             (Ok(file), Ok(ring)) if file == ring => RingFileState::UpToDate,
             _ => RingFileState::Obsolete,

@@ -343,7 +343,7 @@ fn a_dry_run_saves_nothing_and_says_the_same() {
         (dry["saved"].as_bool(), real["saved"].as_bool()),
         (Some(false), Some(true))
     );
-    let ring = Ring::from_any(&std::fs::read(desk.path("test.ring.gz")).unwrap()).unwrap();
+    let ring = Ring::from_bytes(&std::fs::read(desk.path("test.ring.gz")).unwrap()).unwrap();
     assert_eq!(ring.version(), real["version"].as_u64().unwrap());
     assert!(desk.path("backups").join("720000.test.ring.gz").exists());
 }

@@ -39,8 +39,8 @@ fn a_ring_comes_back_as_it_was() {
     let ring = a_ring();
     let file = ring.to_swift().unwrap();
     assert_eq!(Ring::from_swift(&file), Ok(ring.clone()));
-    assert_eq!(Ring::from_any(&file), Ok(ring.clone()));
-    assert_eq!(Ring::from_any(&ring.to_bytes()), Ok(ring));
+    assert_eq!(Ring::from_bytes(&file), Ok(ring.clone()));
+    assert_eq!(Ring::from_bytes(&ring.to_bytes()), Ok(ring));
 }
 
 #[test]
