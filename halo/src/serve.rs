@@ -4,6 +4,7 @@
 //! config -> credentials, addresses -> [storage] the node's devices and shards
 //!                                  -> client of all nodes (the own one without a socket)
 //!                                  -> store -> identity -> [proxy] S3 edge
+//!                                                       -> [identity] Keystone v3
 //!                                                       -> admin API
 //! ```
 //! It ends in the opposite order: no new requests, those in progress, background writes, then the disks.
@@ -19,7 +20,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use clock::{Dice, SystemClock, SystemDice, WallClock};
-use identity::Directory;
+use hyper_util::service::TowerToHyperService;
+use identity::{Directory, Identity};
 use metadata::ids::ClusterId;
 use proxy::http::{Server, ServerOptions, Tls};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -123,9 +125,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let planes = client.planes();
     let store = parts::store_over(&config, cluster, planes.clone(), &chance);
     let at_rest = parts::at_rest_key(&config.cluster)?;
-    let directory = Directory::new(store.clone(), chance.clock.clone(), chance.dice.clone(), &at_rest);
-    let directory = Arc::new(directory);
+    let identity = Arc::new(parts::identity(&config, store.clone(), &at_rest, &chance));
+    let directory = identity.directory();
     let edges = Edges::start(&config, &store, &directory, &chance).await?;
+    let keystone = serve_identity(&config, &identity).await?;
     let readiness: Arc<dyn Readiness> = match &storage {
         Some(node) if !config.has(Role::Proxy) => Arc::new(StorageReadiness::new(node.shards().clone())),
         _ => Arc::new(EdgeReadiness::new(planes.clone())),
@@ -138,6 +141,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         planes,
         store,
         directory,
+        identity,
         operator,
         readiness,
         metrics,
@@ -150,7 +154,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     wait_for_end(edges.certificate.as_ref()).await?;
     tracing::info!("ending: requests in progress may take {} s", DRAIN_MAX.as_secs());
-    edges.end().await;
+    tokio::join!(edges.end(), keystone.end());
     admin_ending.cancel();
     admin.await.context("the admin API")??;
     if let Some(node) = storage {
@@ -172,6 +176,33 @@ async fn start_storage(config: &Config, cluster: ClusterId, chance: &Chance) -> 
     Ok(Some(node))
 }
 
+/// The listeners of the identity service; none without that role.
+async fn serve_identity(config: &Config, identity: &Arc<Identity>) -> anyhow::Result<Edges> {
+    let mut edges = Edges::none();
+    let Some(section) = config.identity.as_ref().filter(|_| config.has(Role::Identity)) else {
+        return Ok(edges);
+    };
+    edges.certificate = section.tls.as_ref().map(parts::read_certificate).transpose()?;
+    let service = TowerToHyperService::new(identity::http::router(identity.clone()));
+    for address in &section.listen {
+        let options = ServerOptions {
+            drain: DRAIN_MAX,
+            ..ServerOptions::default()
+        };
+        let server = Server::bind_with(*address, edges.certificate.clone(), options).await?;
+        let ending = edges.ending.clone().cancelled_owned();
+        edges.servers.spawn(server.run(service.clone(), ending));
+    }
+    let (identity, ending) = (identity.clone(), edges.ending.clone());
+    edges.servers.spawn(async move {
+        tokio::select! {
+            () = identity.sweep() => {}
+            () = ending.cancelled() => {}
+        }
+    });
+    Ok(edges)
+}
+
 /// The listeners that serve S3; none without that role.
 struct Edges {
     certificate: Option<Tls>,
@@ -180,6 +211,14 @@ struct Edges {
 }
 
 impl Edges {
+    fn none() -> Self {
+        Self {
+            certificate: None,
+            ending: CancellationToken::new(),
+            servers: JoinSet::new(),
+        }
+    }
+
     async fn start(
         config: &Config,
         store: &Store,

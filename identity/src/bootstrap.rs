@@ -12,8 +12,8 @@ use crate::model::{Document, Mark};
 use crate::names;
 use crate::rights::{Actor, Assignment, Place};
 use crate::row::{
-    ACCESS_KEYS, ASSIGNMENTS, DEFAULT_DOMAIN, DOMAINS, ENDPOINTS, IMPLIED_ROLES, PROJECTS, REGIONS, ROLES, SERVICES,
-    USERS,
+    ACCESS_KEYS, ASSIGNMENTS, DEFAULT_DOMAIN, DOMAINS, ENDPOINTS, IMPLIED_ROLES, PROJECTS, REGIONS, ROLES, SEEDS,
+    SERVICES, USERS,
 };
 use crate::service::Identity;
 use crate::token::{ROLE_ADMIN, ROLE_MANAGER, ROLE_MEMBER, ROLE_READER, ROLE_RESELLER, ROLE_SERVICE};
@@ -68,6 +68,14 @@ impl Identity {
     /// # Errors
     /// When the cluster does not answer; may be repeated.
     pub async fn bootstrap(&self, seed: &Seed) -> Result<(), IdentityError> {
+        // The same seed again is nothing to do: a cluster is started more often than it is made.
+        let text = serde_json::to_vec(seed).expect("a seed of texts has a JSON form");
+        let sown = blake3::keyed_hash(blake3::hash(SEEDS.as_bytes()).as_bytes(), &text)
+            .to_hex()
+            .to_string();
+        if self.records.get::<Mark>(SEEDS, &sown).await?.is_some() {
+            return Ok(());
+        }
         self.seed_domain_and_project(seed).await?;
         self.seed_roles().await?;
         let admin = self.seed_admin(seed).await?;
@@ -79,7 +87,8 @@ impl Identity {
             self.seed_assignment(&admin, place, role).await?;
         }
         self.seed_key(seed, &admin).await?;
-        self.seed_catalog(seed).await
+        self.seed_catalog(seed).await?;
+        self.records.put(SEEDS, &sown, &Mark {}).await
     }
 
     async fn seed_domain_and_project(&self, seed: &Seed) -> Result<(), IdentityError> {

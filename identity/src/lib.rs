@@ -28,6 +28,7 @@ mod seal;
 mod secrets;
 mod service;
 mod source;
+mod sweep;
 pub mod token;
 
 pub use bootstrap::{CatalogEntry, Seed};

@@ -36,6 +36,7 @@ pub(crate) const REGIONS: &str = "regions";
 pub(crate) const REGISTERED_LIMITS: &str = "registered-limits";
 pub(crate) const REVOCATIONS: &str = "token-revocations";
 pub(crate) const ROLES: &str = "roles";
+pub(crate) const SEEDS: &str = "identity-seeds";
 pub(crate) const SERVICES: &str = "services";
 pub(crate) const TOKEN_KEYS: &str = "token-keys";
 pub(crate) const TRUSTS: &str = "trusts";

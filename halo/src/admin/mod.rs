@@ -59,6 +59,9 @@ enum Action {
     /// Devices.
     #[command(subcommand)]
     Device(DeviceAction),
+    /// Users and tokens; everything else about them is done with the openstack client.
+    #[command(subcommand)]
+    Identity(IdentityAction),
 }
 
 #[derive(Subcommand, Debug)]
@@ -122,6 +125,12 @@ enum ObjectAction {
 }
 
 #[derive(Subcommand, Debug)]
+enum IdentityAction {
+    /// Make a new token key and forget the oldest of three. Twice within the life of a token ends tokens early.
+    RotateKeys,
+}
+
+#[derive(Subcommand, Debug)]
 enum DeviceAction {
     /// Throw a device's index away and build it anew from its segments.
     RebuildIndex {
@@ -177,6 +186,10 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
             };
             let place: Place = client.post("/v1/objects/where", &wanted).await?;
             shown.show(&place, || tables::place(&place))?;
+        }
+        Action::Identity(IdentityAction::RotateKeys) => {
+            let done: DoneLine = client.post("/v1/identity/rotate-keys", &serde_json::json!({})).await?;
+            shown.show(&done, || terminal::line(&done.done))?;
         }
         Action::Device(action) => {
             let path = match action {

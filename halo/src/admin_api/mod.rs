@@ -19,6 +19,7 @@
 
 mod handlers;
 mod health;
+mod identity;
 pub mod model;
 mod refusal;
 pub mod summary;
@@ -31,6 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::identity::{Directory, Identity};
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -40,7 +42,6 @@ use axum::routing::{delete, get, post};
 use clock::{Dice, WallClock};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
-use identity::Directory;
 use metadata::ids::{ClusterId, DeviceId, NodeId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use storage_node::node::NodeStatus;
@@ -90,6 +91,8 @@ pub struct AdminParts {
     pub store: Store,
     /// Projects and keys.
     pub directory: Arc<Directory>,
+    /// Users, tokens, roles.
+    pub identity: Arc<Identity>,
     /// Nodes.
     pub operator: Arc<dyn Operator>,
     /// Whether this process serves.
@@ -139,6 +142,8 @@ fn router(parts: Arc<AdminParts>) -> Router {
         .route("/v1/projects", get(handlers::projects).post(handlers::create_project))
         .route("/v1/keys", get(handlers::keys).post(handlers::create_key))
         .route("/v1/keys/{access_key}", delete(handlers::revoke_key))
+        .route("/v1/identity/bootstrap", post(identity::bootstrap))
+        .route("/v1/identity/rotate-keys", post(identity::rotate_keys))
         .route("/v1/buckets", get(handlers::buckets))
         .route("/v1/objects/where", post(handlers::locate))
         .route("/v1/devices/{id}/rebuild-index", post(handlers::rebuild_index))

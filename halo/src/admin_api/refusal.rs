@@ -68,7 +68,9 @@ impl From<StoreError> for ApiError {
 impl From<IdentityError> for ApiError {
     fn from(error: IdentityError) -> Self {
         let status = match &error {
-            IdentityError::NoSuchProject | IdentityError::NoSuchKey | IdentityError::NotFound(..) => StatusCode::NOT_FOUND,
+            IdentityError::NoSuchProject | IdentityError::NoSuchKey | IdentityError::NotFound(..) => {
+                StatusCode::NOT_FOUND
+            }
             IdentityError::Taken => StatusCode::CONFLICT,
             IdentityError::Invalid(_) => StatusCode::BAD_REQUEST,
             IdentityError::Busy | IdentityError::TooMany => StatusCode::SERVICE_UNAVAILABLE,

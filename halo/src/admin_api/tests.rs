@@ -137,6 +137,13 @@ fn parts() -> AdminParts {
         token: Secret::new(TOKEN.into()),
         planes,
         directory: Arc::new(Directory::new(store.clone(), clock.clone(), dice.clone(), &[7; 32])),
+        identity: Arc::new(::identity::Identity::new(
+            store.clone(),
+            clock.clone(),
+            dice.clone(),
+            &[7; 32],
+            ::identity::IdentityOptions::default(),
+        )),
         store,
         operator: Arc::new(Silent),
         readiness: Arc::new(Silent),

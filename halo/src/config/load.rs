@@ -13,7 +13,7 @@ use super::{CONFIG_VERSION, Config, KEY_SHARDS_MAX, Role};
 const ENV_PREFIX: &str = "HALO_";
 const TOP_LEVEL: [&str; 1] = ["HALO_ROLES"];
 /// Sections that belong to a role.
-const OPTIONAL_SECTIONS: [&str; 2] = ["storage", "proxy"];
+const OPTIONAL_SECTIONS: [&str; 3] = ["storage", "proxy", "identity"];
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +180,7 @@ fn check(config: &Config) -> Result<(), String> {
         ));
     }
     if config.roles.is_empty() {
-        return Err("roles is empty: name at least one of \"storage\", \"proxy\"".to_owned());
+        return Err("roles is empty: name at least one of \"storage\", \"proxy\", \"identity\"".to_owned());
     }
     check_cluster(config)?;
     if config.has(Role::Storage) {
@@ -190,6 +190,16 @@ fn check(config: &Config) -> Result<(), String> {
         let proxy = config.proxy.as_ref().ok_or("role \"proxy\" needs a section [proxy]")?;
         if proxy.listen.is_empty() {
             return Err("proxy.listen names no address".to_owned());
+        }
+    }
+    if config.has(Role::Identity) {
+        let identity = config.identity.as_ref();
+        let identity = identity.ok_or("role \"identity\" needs a section [identity]")?;
+        if identity.listen.is_empty() {
+            return Err("identity.listen names no address".to_owned());
+        }
+        if identity.token_s == 0 {
+            return Err("identity.token_s must be at least 1".to_owned());
         }
     }
     if !config.admin.listen.ip().is_loopback() {

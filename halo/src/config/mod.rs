@@ -6,6 +6,7 @@
 //! [cluster]   # the same on every machine
 //! [storage]   # with role "storage": this machine's node id, devices, addresses
 //! [proxy]     # with role "proxy": the S3 edge
+//! [identity]  # with role "identity": the identity service (Keystone v3)
 //! [admin]     # every process: health, metrics, administration
 //! [log]
 //! ```
@@ -40,6 +41,8 @@ pub enum Role {
     Storage,
     /// The S3 edge.
     Proxy,
+    /// The identity service.
+    Identity,
 }
 
 /// Everything one process is told.
@@ -57,6 +60,9 @@ pub struct Config {
     /// For role `proxy`.
     #[serde(default)]
     pub proxy: Option<ProxySection>,
+    /// For role `identity`; every process reads its settings about tokens.
+    #[serde(default)]
+    pub identity: Option<IdentitySection>,
     /// Health, metrics and administration.
     pub admin: AdminSection,
     /// Logging.
@@ -169,6 +175,63 @@ pub struct ProxySection {
     pub tls: Option<TlsSection>,
 }
 
+/// The identity service (Keystone v3). Lifetimes and rules must be the same on every process that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentitySection {
+    /// Where it is served.
+    pub listen: Vec<SocketAddr>,
+    /// The URL clients reach it under; from the request's Host header without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// How long a token lives, in seconds.
+    #[serde(default = "default_token_s")]
+    pub token_s: u64,
+    /// The project whose admins administer the whole cluster.
+    #[serde(default = "default_admin_project")]
+    pub admin_project: String,
+    /// Wrong passwords in a row after which a user is locked; 0: never.
+    #[serde(default = "default_lockout_failures")]
+    pub lockout_failures: u32,
+    /// How long a user stays locked, in seconds.
+    #[serde(default = "default_lockout_s")]
+    pub lockout_s: u64,
+    /// After how many days a password must be changed; 0: never.
+    #[serde(default)]
+    pub password_days: u64,
+    /// How many earlier passwords may not be used again.
+    #[serde(default)]
+    pub password_history: usize,
+    /// The least length of a password, in characters.
+    #[serde(default = "default_password_chars_min")]
+    pub password_chars_min: usize,
+    /// Whether a password that somebody else set must be changed before it is used.
+    #[serde(default)]
+    pub change_password_upon_first_use: bool,
+    /// HTTPS; plain HTTP without it.
+    #[serde(default)]
+    pub tls: Option<TlsSection>,
+}
+
+impl IdentitySection {
+    /// Served at `listen`, all rules as they are by default.
+    #[must_use]
+    pub fn at(listen: Vec<SocketAddr>, tls: Option<TlsSection>) -> Self {
+        Self {
+            listen,
+            public_url: None,
+            token_s: default_token_s(),
+            admin_project: default_admin_project(),
+            lockout_failures: default_lockout_failures(),
+            lockout_s: default_lockout_s(),
+            password_days: 0,
+            password_history: 0,
+            password_chars_min: default_password_chars_min(),
+            change_password_upon_first_use: false,
+            tls,
+        }
+    }
+}
+
 /// A certificate and its key, both PEM; read again on SIGHUP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsSection {
@@ -246,6 +309,10 @@ impl Config {
             resolve(&mut storage.metadata_dir);
             storage.devices.iter_mut().for_each(|device| resolve(&mut device.path));
         }
+        if let Some(tls) = self.identity.as_mut().and_then(|identity| identity.tls.as_mut()) {
+            resolve(&mut tls.certificate_file);
+            resolve(&mut tls.key_file);
+        }
         if let Some(tls) = self.proxy.as_mut().and_then(|proxy| proxy.tls.as_mut()) {
             resolve(&mut tls.certificate_file);
             resolve(&mut tls.key_file);
@@ -263,6 +330,26 @@ fn default_reclaim_delay_s() -> u64 {
 
 pub(crate) fn default_region() -> String {
     "us-east-1".to_owned()
+}
+
+fn default_token_s() -> u64 {
+    3600
+}
+
+fn default_admin_project() -> String {
+    "default".to_owned()
+}
+
+fn default_lockout_failures() -> u32 {
+    10
+}
+
+fn default_lockout_s() -> u64 {
+    300
+}
+
+fn default_password_chars_min() -> usize {
+    1
 }
 
 fn default_memory_bytes() -> u64 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use identity::Directory;
+use identity::{Directory, Identity, IdentityOptions};
 use metadata::ids::{ClusterId, DeviceId, NodeId};
 use metadata::model::PolicyId;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -206,6 +206,26 @@ pub(super) fn edge(section: &ProxySection, store: Store, directory: Arc<Director
         ..S3Options::default()
     };
     S3Edge::new(store, directory, chance.clock.clone(), chance.dice.clone(), options)
+}
+
+/// Identity of this process: every one judges tokens and keys, only those with the role serve it.
+pub(super) fn identity(config: &Config, store: Store, at_rest: &[u8; 32], chance: &Chance) -> Identity {
+    let options = config
+        .identity
+        .as_ref()
+        .map_or_else(IdentityOptions::default, |section| IdentityOptions {
+            token_ms: section.token_s.saturating_mul(1000),
+            admin_project: section.admin_project.clone(),
+            lockout_failures: (section.lockout_failures > 0).then_some(section.lockout_failures),
+            lockout_ms: section.lockout_s.saturating_mul(1000),
+            password_days: (section.password_days > 0).then_some(section.password_days),
+            password_history: section.password_history,
+            password_chars_min: section.password_chars_min,
+            change_password_upon_first_use: section.change_password_upon_first_use,
+            public_url: section.public_url.clone(),
+            https: section.tls.is_some(),
+        });
+    Identity::new(store, chance.clock.clone(), chance.dice.clone(), at_rest, options)
 }
 
 pub(super) fn read_certificate(section: &TlsSection) -> anyhow::Result<Tls> {

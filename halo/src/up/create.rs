@@ -11,10 +11,11 @@ use ring::{Builder, Device, DeviceId};
 use serde::{Deserialize, Serialize};
 
 use super::folder::Folder;
+use super::openstack;
 use super::plan::{CLUSTER_FILE_VERSION, ClusterFile, PlannedProcess, partition_power};
 use crate::config::{
-    AdminSection, CONFIG_VERSION, ClusterSection, Config, DeviceSection, FaultSection, KEY_SHARDS_DEFAULT, LogSection,
-    NodeAddress, ProxySection, StorageSection, TlsSection,
+    AdminSection, CONFIG_VERSION, ClusterSection, Config, DeviceSection, FaultSection, IdentitySection,
+    KEY_SHARDS_DEFAULT, LogSection, NodeAddress, ProxySection, StorageSection, TlsSection,
 };
 use crate::secret::{Secret, SecretError, write_private};
 
@@ -34,6 +35,9 @@ pub struct Credentials {
     pub access_key: String,
     /// The secret key.
     pub secret_key: String,
+    /// The password of the user `admin`; empty in a folder from before there were users.
+    #[serde(default)]
+    pub admin_password: String,
 }
 
 /// Why a cluster cannot be created or found.
@@ -132,7 +136,11 @@ pub fn create(folder: &Folder, plan: &ClusterFile, clock: &dyn WallClock, dice: 
     for path in [folder.cluster_secret(), folder.at_rest_key(), folder.admin_token()] {
         write_private(&path, Secret::draw(dice, SECRET_BYTES).reveal().as_bytes())?;
     }
-    write_json(&folder.credentials_file(), &draw_credentials(dice))?;
+    let credentials = draw_credentials(dice);
+    write_json(&folder.credentials_file(), &credentials)?;
+    for (path, text) in openstack::files(folder, plan, &credentials) {
+        write_private(&path, text.as_bytes())?;
+    }
     if plan.tls {
         make_folder(&folder.path().join("tls"))?;
         write_certificate(folder)?;
@@ -165,6 +173,7 @@ fn draw_credentials(dice: &dyn Dice) -> Credentials {
         project: PROJECT.to_owned(),
         access_key: format!("HALO{}", access.reveal().to_uppercase()),
         secret_key: Secret::draw(dice, 20).reveal().to_owned(),
+        admin_password: Secret::draw(dice, 12).reveal().to_owned(),
     }
 }
 
@@ -250,6 +259,9 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
         certificate_file: near(folder.certificate()),
         key_file: near(folder.certificate_key()),
     });
+    let identity = process
+        .keystone
+        .map(|address| IdentitySection::at(vec![address], tls.clone()));
     let proxy = process.s3.map(|s3| ProxySection {
         listen: vec![s3],
         region: plan.region.clone(),
@@ -272,6 +284,7 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
         },
         storage,
         proxy,
+        identity,
         admin: AdminSection {
             listen: process.admin,
             token_file: near(folder.admin_token()),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DIR/cluster.json        what was created: id, nodes, ports (version 1; written once)
-//! DIR/credentials.json    the S3 access key, 0600
+//! DIR/credentials.json    the S3 access key and the administrator's password, 0600
+//! DIR/clouds.yaml, openrc  the same for OpenStack's clients, 0600
 //! DIR/secrets/            cluster, at-rest, admin-token; 0600
 //! DIR/object.builder, DIR/object.ring
 //! DIR/tls/                certificate.pem, key.pem (with --tls)
@@ -42,6 +43,18 @@ impl Folder {
     #[must_use]
     pub fn credentials_file(&self) -> PathBuf {
         self.0.join("credentials.json")
+    }
+
+    /// The cloud for OpenStack's clients.
+    #[must_use]
+    pub fn clouds_file(&self) -> PathBuf {
+        self.0.join("clouds.yaml")
+    }
+
+    /// The same as variables of a shell.
+    #[must_use]
+    pub fn openrc_file(&self) -> PathBuf {
+        self.0.join("openrc")
     }
 
     /// The secret shared by all processes.

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod create;
 pub mod folder;
 pub mod lock;
+pub mod openstack;
 pub mod page;
 pub mod plan;
 pub mod ports;

@@ -2,6 +2,7 @@
 
 use super::create::Credentials;
 use super::folder::Folder;
+use super::openstack;
 use super::plan::ClusterFile;
 
 /// The page.
@@ -34,12 +35,13 @@ pub fn page(folder: &Folder, plan: &ClusterFile, credentials: &Credentials) -> S
          rclone copy /etc :s3,provider=Other,env_auth,region={region},endpoint='{endpoint}':backup/etc\n\n\
          # boto3\n\
          python3 -c \"import boto3; print(boto3.client('s3', endpoint_url='{endpoint}').list_buckets()['Buckets'])\"\n\n\
-         # the cluster itself\n\
+         {openstack}# the cluster itself\n\
          halo admin status --data {data}\n\
          halo bench put --size 4KiB --concurrency 32 --data {data}\n\
          halo down --data {data}\n",
         listed = endpoints.join(", "),
         safety = safety(plan),
+        openstack = openstack_lines(folder, plan),
     )
 }
 
@@ -55,6 +57,24 @@ pub fn safety(plan: &ClusterFile) -> String {
              machine they still share its power and perhaps its disk."
         ),
     }
+}
+
+/// How OpenStack's clients begin.
+fn openstack_lines(folder: &Folder, plan: &ClusterFile) -> String {
+    let Some(url) = openstack::auth_url(plan) else {
+        return String::new();
+    };
+    format!(
+        "# openstack (the identity service is {url}; the password of {admin} is in both files)\n\
+         export OS_CLIENT_CONFIG_FILE={clouds} OS_CLOUD={cloud}   # or: . {openrc}\n\
+         openstack token issue\n\
+         openstack project create photos\n\
+         openstack ec2 credentials create\n\n",
+        admin = openstack::ADMIN,
+        cloud = openstack::CLOUD,
+        clouds = folder.clouds_file().display(),
+        openrc = folder.openrc_file().display(),
+    )
 }
 
 fn trust(folder: &Folder, plan: &ClusterFile) -> String {
@@ -85,6 +105,7 @@ mod tests {
             project: "default".into(),
             access_key: "HALOKEY".into(),
             secret_key: "s3cret".into(),
+            admin_password: "pass".into(),
         };
         page(&folder, &plan, &credentials)
     }
@@ -97,6 +118,8 @@ mod tests {
             "HALOKEY",
             "failure domain",
             "restic -r",
+            "openstack token issue",
+            "http://127.0.0.1:5000/v3",
             "aws s3 mb",
             "halo down --data /srv/halo",
         ] {

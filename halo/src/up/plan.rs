@@ -27,6 +27,10 @@ const PORT_STEP: u16 = 100;
 /// S3, node calls, blob bodies, admin.
 const PORT_KINDS: u16 = 4;
 
+/// The kind of the identity service's port, which lies so far below the base that 5000 goes with 9000.
+const IDENTITY_KIND: u16 = 101;
+const IDENTITY_BELOW: u16 = 4000;
+
 /// What was created in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterFile {
@@ -65,6 +69,9 @@ pub struct PlannedProcess {
     pub devices: Vec<u32>,
     /// Where it serves S3, if it does.
     pub s3: Option<SocketAddr>,
+    /// Where it serves the identity service, if it does.
+    #[serde(default)]
+    pub keystone: Option<SocketAddr>,
     /// Where it answers Raft and metadata calls, if it is a storage node.
     pub calls: Option<SocketAddr>,
     /// Where it takes blob bodies, if it is a storage node.
@@ -79,7 +86,8 @@ impl PlannedProcess {
     pub fn roles(&self) -> Vec<Role> {
         let storage = self.node.map(|_| Role::Storage);
         let proxy = self.s3.map(|_| Role::Proxy);
-        storage.into_iter().chain(proxy).collect()
+        let identity = self.keystone.map(|_| Role::Identity);
+        storage.into_iter().chain(proxy).chain(identity).collect()
     }
 
     /// One word for its roles, for people and scripts.
@@ -97,6 +105,7 @@ impl PlannedProcess {
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         let optional = [
             ("S3", self.s3),
+            ("identity", self.keystone),
             ("node calls", self.calls),
             ("blobs", self.blobs),
             ("admin", Some(self.admin)),
@@ -129,12 +138,15 @@ pub trait PortSource {
     fn port(&mut self, kind: u16, index: u16) -> Option<u16>;
 }
 
-/// Ports counted from a base: S3 at the base, the other purposes 100, 200 and 300 above it.
+/// Ports counted from a base: S3 at the base, identity 4000 below it, the other purposes 100, 200 and 300 above it.
 #[derive(Clone, Copy, Debug)]
 pub struct FromBase(pub u16);
 
 impl PortSource for FromBase {
     fn port(&mut self, kind: u16, index: u16) -> Option<u16> {
+        if kind == IDENTITY_KIND {
+            return self.0.checked_sub(IDENTITY_BELOW)?.checked_add(index);
+        }
         debug_assert!(kind < PORT_KINDS && index < PORT_STEP);
         self.0.checked_add(kind * PORT_STEP)?.checked_add(index)
     }
@@ -157,6 +169,10 @@ pub fn plan(id: String, wish: &Wish, ports: &mut dyn PortSource) -> Option<Clust
             node: Some(index + 1),
             devices,
             s3,
+            keystone: match wish.shape {
+                Shape::AllRoles => Some(loopback(ports.port(IDENTITY_KIND, slot)?)),
+                Shape::Separate => None,
+            },
             calls: Some(loopback(ports.port(1, slot)?)),
             blobs: Some(loopback(ports.port(2, slot)?)),
             admin: loopback(ports.port(3, slot)?),
@@ -169,6 +185,7 @@ pub fn plan(id: String, wish: &Wish, ports: &mut dyn PortSource) -> Option<Clust
             node: None,
             devices: Vec::new(),
             s3: Some(loopback(ports.port(0, 0)?)),
+            keystone: Some(loopback(ports.port(IDENTITY_KIND, 0)?)),
             calls: None,
             blobs: None,
             admin: loopback(ports.port(3, slot)?),
@@ -203,6 +220,16 @@ impl ClusterFile {
         self.processes
             .iter()
             .filter_map(|process| Some(format!("{scheme}://{}", process.s3?)))
+            .collect()
+    }
+
+    /// The URLs the identity service is served under, without the version.
+    #[must_use]
+    pub fn keystone_endpoints(&self) -> Vec<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        self.processes
+            .iter()
+            .filter_map(|process| Some(format!("{scheme}://{}", process.keystone?)))
             .collect()
     }
 
@@ -263,6 +290,7 @@ mod tests {
             ]
         );
         assert_eq!(file.s3_endpoints(), ["http://127.0.0.1:9000"]);
+        assert_eq!(file.keystone_endpoints(), ["http://127.0.0.1:5000"]);
         assert_eq!(file.admin_endpoints()[0], "http://127.0.0.1:9303");
         assert_eq!(file.replicas(), 3);
     }

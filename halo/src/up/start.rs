@@ -150,11 +150,9 @@ pub async fn wait_serving(cluster: &Cluster, say: &dyn Fn(String)) -> Result<(),
         ));
         wait_ready(cluster, process, record.running(&process.name), ends).await?;
     }
-    say("registering the access key".to_owned());
+    say("registering the administrator and the access key".to_owned());
     let credentials = cluster.credentials()?;
-    register_key(&cluster.admin_client()?, &credentials, ends)
-        .await
-        .map_err(StartError::Key)?;
+    register(cluster, &credentials, ends).await?;
     let ca = cluster.folder.certificate();
     let signer = Signer::new(
         credentials.access_key.clone(),
@@ -220,12 +218,22 @@ async fn ask_ready(process: &PlannedProcess) -> Result<(), String> {
     }
 }
 
-/// Makes the generated key known; a cluster that knows it already says so, and that is fine.
-async fn register_key(
-    client: &AdminClient,
+/// Makes known what was generated; a cluster that knows it already says so, and that is fine.
+async fn register(
+    cluster: &Cluster,
     credentials: &super::create::Credentials,
     ends: Instant,
-) -> Result<(), AdminError> {
+) -> Result<(), StartError> {
+    let client = cluster.admin_client()?;
+    let requests = match super::openstack::seed(&cluster.plan, credentials) {
+        Some(seed) => vec![("/v1/identity/bootstrap", json!(seed))],
+        None => key_requests(credentials),
+    };
+    tell(&client, &requests, ends).await.map_err(StartError::Key)
+}
+
+/// In a cluster without the identity service: a project and its key.
+fn key_requests(credentials: &super::create::Credentials) -> Vec<(&'static str, serde_json::Value)> {
     let project = json!({ "name": credentials.project, "id": credentials.project });
     let key = json!({
         "project": credentials.project,
@@ -233,9 +241,17 @@ async fn register_key(
         "access_key": credentials.access_key,
         "secret_key": credentials.secret_key,
     });
-    for (path, body) in [("/v1/projects", project), ("/v1/keys", key)] {
+    vec![("/v1/projects", project), ("/v1/keys", key)]
+}
+
+async fn tell(
+    client: &AdminClient,
+    requests: &[(&'static str, serde_json::Value)],
+    ends: Instant,
+) -> Result<(), AdminError> {
+    for (path, body) in requests {
         loop {
-            match client.post::<serde_json::Value>(path, &body).await {
+            match client.post::<serde_json::Value>(path, body).await {
                 Ok(_)
                 | Err(AdminError::Refused {
                     status: StatusCode::CONFLICT,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::create::Credentials;
 use super::folder::Folder;
+use super::openstack;
 use super::plan::ClusterFile;
 use super::processes::Processes;
 
@@ -12,6 +13,9 @@ use super::processes::Processes;
 pub struct Summary {
     /// The S3 service.
     pub s3: S3Service,
+    /// The identity service; none in a folder from before there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keystone: Option<IdentityService>,
     /// The admin API.
     pub admin: AdminService,
     /// The running processes.
@@ -34,6 +38,29 @@ pub struct S3Service {
     /// The certificate to trust, with `--tls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+}
+
+/// The identity service and its administrator.
+#[derive(Clone, Debug, Serialize)]
+pub struct IdentityService {
+    /// The URL to authenticate at, with the version.
+    pub auth_url: String,
+    /// All endpoints, without the version.
+    pub endpoints: Vec<String>,
+    /// The administrator.
+    pub user: String,
+    /// The administrator's password.
+    pub password: String,
+    /// The administrator's project.
+    pub project: String,
+    /// The domain of both.
+    pub domain: String,
+    /// The `clouds.yaml`.
+    pub clouds_file: String,
+    /// The name of the cloud in it.
+    pub cloud: String,
+    /// The same as variables of a shell.
+    pub openrc_file: String,
 }
 
 /// The admin API.
@@ -89,6 +116,17 @@ impl Summary {
                 secret_key: credentials.secret_key.clone(),
                 ca_file: plan.tls.then(|| folder.certificate().display().to_string()),
             },
+            keystone: openstack::auth_url(plan).map(|auth_url| IdentityService {
+                auth_url,
+                endpoints: plan.keystone_endpoints(),
+                user: openstack::ADMIN.to_owned(),
+                password: credentials.admin_password.clone(),
+                project: credentials.project.clone(),
+                domain: openstack::DOMAIN.to_owned(),
+                clouds_file: folder.clouds_file().display().to_string(),
+                cloud: openstack::CLOUD.to_owned(),
+                openrc_file: folder.openrc_file().display().to_string(),
+            }),
             admin: AdminService {
                 endpoint: admin.first().cloned().unwrap_or_default(),
                 endpoints: admin,

@@ -94,7 +94,7 @@ fn matches_query(call: &Call, row: &Document) -> bool {
         }
         match row.get(key) {
             Some(Value::String(text)) => text == wanted,
-            Some(Value::Bool(flag)) => *flag == !(wanted == "0" || wanted.eq_ignore_ascii_case("false")),
+            Some(Value::Bool(flag)) => *flag != (wanted == "0" || wanted.eq_ignore_ascii_case("false")),
             Some(Value::Null) | None => {
                 wanted.is_empty() || wanted == "null" || (key == "is_domain" && wanted != "true")
             }
