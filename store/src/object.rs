@@ -54,6 +54,7 @@ pub struct ObjectHead {
 }
 
 /// An opened version: its row, and the way to its bytes. Later changes of the key do not touch it.
+#[derive(Clone)]
 pub struct ObjectReader {
     /// What HEAD would have answered.
     pub head: ObjectHead,
