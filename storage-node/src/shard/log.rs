@@ -80,6 +80,16 @@ struct Tail {
     awaited: Option<u64>,
 }
 
+/// CON-1: openraft lets a node that led when it died lead on under the same vote, but it no longer knows how far the log
+/// was committed, so its read index could lie before what was acknowledged. As a vote that was only cast it orders the
+/// same among all votes, and the node leads again only after an election, whose first entry commits all before it.
+fn to_be_elected_anew(vote: Vote) -> Vote {
+    Vote {
+        committed: false,
+        ..vote
+    }
+}
+
 impl ShardLog {
     /// Finds out where the shard's log stands, and removes what an unfinished purge left. Blocks on the store.
     ///
@@ -91,7 +101,8 @@ impl ShardLog {
         let vote = store
             .get(Space::State, &layout::vote(shard))?
             .map(|v| from_value(&v))
-            .transpose()?;
+            .transpose()?
+            .map(to_be_elected_anew);
         let purged: Option<LogId> = store
             .get(Space::State, &layout::purged(shard))?
             .map(|v| from_value(&v))

@@ -48,6 +48,16 @@ async fn indexes(log: &mut ShardLog) -> Vec<u64> {
 }
 
 #[tokio::test]
+async fn con_1_a_leader_that_restarts_is_elected_anew() {
+    let store = Arc::new(MemoryStore::new());
+    let applied = watch::Sender::new(0);
+    let mut log = open(&store, applied.subscribe(), 1024);
+    log.save_vote(&Vote::new_committed(3, 2)).await.unwrap();
+    let mut log = open(&Arc::new(store.crash(0)), applied.subscribe(), 1024);
+    assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(3, 2)));
+}
+
+#[tokio::test]
 async fn dur_1_appended_entries_and_votes_survive_a_crash() {
     let store = Arc::new(MemoryStore::new());
     let applied = watch::Sender::new(0);
