@@ -278,6 +278,34 @@ fn a_device_that_would_be_too_full_is_refused_and_leaving_copies_count() {
     assert!(all.iter().all(|one| one.used_at_most_bytes >= one.used_after_bytes));
 }
 
+#[test]
+fn what_a_device_gives_away_makes_room_for_what_it_receives() {
+    let (_, live, _) = one_added();
+    let to = stranger(&live, 0, live.primaries(PartitionId(0))[0]);
+    let given = live
+        .partition_ids()
+        .find(|&other| other.0 > 0 && live.primaries(other).contains(&to))
+        .unwrap();
+    let replica = live.primaries(given).iter().position(|&id| id == to).unwrap();
+    let received = with_slot(&live, 0, 0, to);
+    let both = with_slot(&received, given.0, replica, stranger(&live, given.0, to));
+    let used = |used_bytes| Capacity {
+        total_bytes: 1000,
+        used_bytes,
+    };
+    let mut capacities: BTreeMap<DeviceId, Capacity> = (0..12).map(|id| (DeviceId(id), used(0))).collect();
+    capacities.insert(to, used(850));
+    let refused = check_space(&Change::between(&live, &received).unwrap(), |_| 1, &capacities, 85);
+    assert!(matches!(refused, Err(ChangeRefused::TooFull { .. })), "{refused:?}");
+    let change = Change::between(&live, &both).unwrap();
+    assert_eq!(check_space(&change, |_| 1, &capacities, 85), Ok(()));
+    let projected = projections(&change, |_| 1, &capacities)
+        .into_iter()
+        .find(|one| one.device == to)
+        .unwrap();
+    assert_eq!((projected.used_after_bytes, projected.used_at_most_bytes), (850, 851));
+}
+
 proptest! {
     /// What a builder makes in one rebalance after any change is a change that the checks take.
     #[test]
