@@ -1,4 +1,4 @@
-//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `bench`.
+//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `sim`, `bench`.
 //!
 //! Knows: the tree, cargo, and the programs the tests need. Must not know: what Halo does.
 
@@ -10,6 +10,7 @@
 mod acceptance;
 mod bench;
 mod cargo;
+mod sim;
 mod tidy;
 mod verify;
 
@@ -41,6 +42,8 @@ enum Task {
     Tidy,
     /// Real clients against real processes.
     Acceptance(acceptance::AcceptanceArgs),
+    /// The whole cluster simulated, seed by seed.
+    Sim(sim::SimArgs),
     /// The measurements of docs/benchmarks.md.
     Bench(bench::BenchArgs),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Up { options } => cargo::up(&options),
         Task::Tidy => tidy::run(),
         Task::Acceptance(args) => acceptance::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::Bench(args) => bench::run(&args),
     };
     match done {

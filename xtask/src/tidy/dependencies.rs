@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "proxy",
         ],
     ),
+    ("simulation", &["clock", "metadata", "ring-builder", "storage-node", "store"]),
     ("xtask", &[]),
 ];
 /// Libraries whose name in the code is not the package's.
