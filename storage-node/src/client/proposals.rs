@@ -21,8 +21,9 @@ use crate::wire::CallKind;
 
 /// Commands of this process that may wait for one shard; one more is told `busy`.
 const WAITING_MAX: usize = 1024;
-/// Calls to one shard in flight. While all are, commands gather for the next.
-const CALLS_MAX: usize = 4;
+/// Calls to one shard in flight. While all are, commands gather for the next; so many that commands gather at the
+/// leader, where one entry takes them all, rather than here, where a call with one command holds a place for a round.
+const CALLS_MAX: usize = 32;
 /// Commands in one call.
 const COMMANDS_MAX: usize = 256;
 /// Estimated bytes of commands in one call; a single larger command goes alone.
