@@ -1,14 +1,22 @@
 //! A cluster to measure, started and asked by its own commands.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
 
 use super::Load;
+use super::profile::{Costs, Profile};
 use super::table::Row;
 use crate::cargo::output;
+
+/// How long a profiled load runs before and after the sampling.
+const PROFILE_MARGIN_S: u64 = 4;
+
+/// Large objects prepared for it, so few that the preparation is over when the sampling begins.
+const PROFILE_OBJECTS: &str = "4";
 
 /// How roles are spread over processes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +31,7 @@ pub enum Shape {
 pub struct Cluster {
     halo: PathBuf,
     data: PathBuf,
+    pids: Vec<String>,
     stopped: bool,
 }
 
@@ -37,12 +46,16 @@ impl Cluster {
         if shape == Shape::AllRoles {
             command.arg("--all-roles");
         }
-        let cluster = Self {
+        let mut cluster = Self {
             halo: halo.to_owned(),
             data: data.to_owned(),
+            pids: Vec::new(),
             stopped: false,
         };
-        output(&mut command).context("the cluster to measure")?;
+        let started = output(&mut command).context("the cluster to measure")?;
+        let started: Value = serde_json::from_str(&started)?;
+        let processes = started["processes"].as_array().into_iter().flatten();
+        cluster.pids = processes.map(|process| process["pid"].to_string()).collect();
         Ok(cluster)
     }
 
@@ -52,34 +65,60 @@ impl Cluster {
             "== {target}: {} {}, {} connections",
             load.operation, load.size, load.connections
         );
-        let syncs_before = self.syncs();
-        let mut command = Command::new(&self.halo);
-        command.args(["bench", load.operation, "--json", "--size", load.size]);
-        command.args([
-            "--concurrency",
-            &load.connections.to_string(),
-            "--duration",
-            &format!("{seconds}s"),
-        ]);
-        let report = output(command.arg("--data").arg(&self.data))?;
+        let report = output(&mut self.bench(load, seconds))?;
         let mut row = Row::of(target, load, &serde_json::from_str::<Value>(&report)?);
-        if let (Some(before), Some(after), "put") = (syncs_before, self.syncs(), load.operation) {
-            row.syncs = Some(after.saturating_sub(before));
+        if load.operation == "put" {
+            row.syncs = self.count_syncs(load, seconds, &mut row)?;
         }
         Ok(row)
     }
 
-    /// Syncs of all devices and logs so far, as the nodes' metrics count them; the largest of the nodes.
-    fn syncs(&self) -> Option<u64> {
-        let text = output(
-            Command::new(&self.halo)
-                .args(["admin", "status", "--json", "--data"])
-                .arg(&self.data),
-        )
-        .ok()?;
-        let status: Value = serde_json::from_str(&text).ok()?;
-        let of_node = |node: &Value| node.get("syncs")?.as_u64();
-        status.get("nodes")?.as_array()?.iter().filter_map(of_node).max()
+    /// Profiles one load, which runs for as long as the sampling and a little longer.
+    pub fn profile(&self, load: &Load, seconds: u64, file: &Path) -> anyhow::Result<Option<Costs>> {
+        eprintln!("== profile: {} {}", load.operation, load.size);
+        let mut bench = self.bench(load, seconds + PROFILE_MARGIN_S);
+        if load.size == "64MiB" {
+            bench.args(["--objects", PROFILE_OBJECTS]);
+        }
+        let mut bench = bench.stdout(Stdio::null()).spawn().context("halo bench")?;
+        // The preparation of large objects is not what is looked at.
+        std::thread::sleep(Duration::from_secs(PROFILE_MARGIN_S));
+        let costs = match Profile::start(file, &self.pids, seconds)? {
+            Some(profile) => profile.costs()?,
+            None => None,
+        };
+        bench.wait()?;
+        Ok(costs)
+    }
+
+    fn bench(&self, load: &Load, seconds: u64) -> Command {
+        let mut command = Command::new(&self.halo);
+        command.args(["bench", load.operation, "--json", "--size", load.size]);
+        command.args(["--concurrency", &load.connections.to_string()]);
+        command.args(["--duration", &format!("{seconds}s")]);
+        command.arg("--data").arg(&self.data);
+        command
+    }
+
+    /// Syncs per node while nothing but counted requests runs: no warm-up, and nothing is removed behind them. The
+    /// bucket's creation and idle seconds at both ends are in it; they are few syncs among thousands.
+    fn count_syncs(&self, load: &Load, seconds: u64, row: &mut Row) -> anyhow::Result<Vec<u64>> {
+        let before = self.syncs()?;
+        let mut bench = self.bench(load, seconds);
+        let report: Value = serde_json::from_str(&output(bench.args(["--warm-up", "0s", "--keep"]))?)?;
+        let after = self.syncs()?;
+        row.synced_requests = report["requests"].as_u64().unwrap_or_default();
+        let pairs = before.iter().zip(&after);
+        Ok(pairs.map(|(before, after)| after.saturating_sub(*before)).collect())
+    }
+
+    /// Syncs of devices and log so far, of every node.
+    fn syncs(&self) -> anyhow::Result<Vec<u64>> {
+        let mut status = Command::new(&self.halo);
+        let text = output(status.args(["admin", "status", "--json", "--data"]).arg(&self.data))?;
+        let status: Value = serde_json::from_str(&text)?;
+        let nodes = status["nodes"].as_array().context("the status names no nodes")?;
+        Ok(nodes.iter().filter_map(|node| node["syncs"].as_u64()).collect())
     }
 
     /// Stops it, and fails when it does not stop cleanly.

@@ -2,10 +2,13 @@
 //!
 //! Everything is measured with `halo bench` as the one load generator: our cluster (synced writes, three copies), the
 //! same with every sync delayed, and nginx serving the same sizes where it is installed. One core's MD5 and the disk's
-//! own sync stand beside it, because ratios say more than numbers from an unknown machine.
+//! own writes stand beside it, because ratios say more than numbers from an unknown machine. Profiles are taken in runs
+//! of their own.
 
 mod cluster;
+mod goals;
 mod nginx;
+mod profile;
 mod reference;
 mod table;
 
@@ -17,6 +20,7 @@ use clap::Args;
 
 use self::cluster::{Cluster, Shape};
 use self::nginx::Nginx;
+use self::reference::Reference;
 use self::table::Row;
 use crate::cargo::{build_halo, root};
 
@@ -24,11 +28,17 @@ use crate::cargo::{build_halo, root};
 #[derive(Args)]
 pub struct BenchArgs {
     /// Seconds of each measurement.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Seconds of each profile; 0 takes none.
+    #[arg(long, default_value_t = 8)]
+    profile_seconds: u64,
     /// Folder on the disk to measure; a temporary one is made inside.
     #[arg(long)]
     work: Option<PathBuf>,
+    /// An executable to measure that was built before, instead of building it now.
+    #[arg(long)]
+    halo: Option<PathBuf>,
     /// Write the table to docs/benchmarks.md between its marks, besides printing it.
     #[arg(long)]
     write: bool,
@@ -39,6 +49,13 @@ struct Load {
     operation: &'static str,
     size: &'static str,
     connections: u32,
+}
+
+impl Load {
+    /// Whether its costs are named.
+    fn profiled(&self) -> bool {
+        matches!(self.operation, "put" | "get") && matches!(self.size, "4KiB" | "64MiB")
+    }
 }
 
 const LOADS: [Load; 8] = [
@@ -91,38 +108,68 @@ const SYNC_DELAY_MS: &str = "5";
 /// # Errors
 /// When a cluster does not start or a measurement fails.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let halo = build_halo()?;
+    let halo = args.halo.clone().map_or_else(build_halo, Ok)?;
     let work = args.work.clone().unwrap_or_else(std::env::temp_dir);
     let work = tempfile::Builder::new()
         .prefix("halo-bench-")
         .tempdir_in(work)
         .context("a folder to measure in")?;
-    let mut rows = Vec::new();
+    let reference = Reference::measure(&halo, work.path())?;
+    let (mut rows, mut costs) = (Vec::new(), Vec::new());
 
     let separate = Cluster::start(&halo, &work.path().join("separate"), Shape::Separate, &[])?;
     for load in &LOADS {
-        rows.push(separate.measure("three nodes, a proxy", load, args.seconds)?);
+        rows.push(separate.measure(goals::SEPARATE, load, args.seconds)?);
+    }
+    for (load, row) in LOADS.iter().zip(&rows).filter(|(load, _)| load.profiled()) {
+        costs.extend(profiled(&separate, load, row, args.profile_seconds, work.path())?);
     }
     separate.stop()?;
 
     let all = Cluster::start(&halo, &work.path().join("all"), Shape::AllRoles, &[])?;
     for load in LOADS.iter().filter(|load| load.operation == "get") {
-        rows.push(all.measure("three nodes, all roles", load, args.seconds)?);
+        rows.push(all.measure(goals::ALL_ROLES, load, args.seconds)?);
     }
     all.stop()?;
 
     let delayed = ["--sync-delay-ms", SYNC_DELAY_MS];
     let slow = Cluster::start(&halo, &work.path().join("slow"), Shape::Separate, &delayed)?;
-    rows.push(slow.measure("every sync 5 ms longer", &LOADS[0], args.seconds)?);
+    rows.push(slow.measure(goals::DELAYED, &LOADS[0], args.seconds)?);
     slow.stop()?;
 
     rows.extend(beside(&halo, work.path(), args.seconds)?);
-    let text = format!("{}\n{}", reference::lines(&halo, work.path())?, table::render(&rows));
+    let text = [
+        reference.lines(),
+        &goals::render(&rows, &reference),
+        &table::render(&rows),
+        &format!("Where the servers' CPU time goes:\n\n{}", costs.concat()),
+    ]
+    .join("\n");
     std::io::stdout().write_all(text.as_bytes())?;
     if args.write {
         keep(&root().join("docs/benchmarks.md"), &text)?;
     }
     Ok(())
+}
+
+/// One line about what a load costs; `None` where nothing may be sampled.
+fn profiled(cluster: &Cluster, load: &Load, row: &Row, seconds: u64, work: &Path) -> anyhow::Result<Option<String>> {
+    if seconds == 0 {
+        return Ok(None);
+    }
+    let Some(costs) = cluster.profile(load, seconds, &work.join("perf.data"))? else {
+        return Ok(None);
+    };
+    let (whole, unit) = match (row.us_per_request, row.seconds_per_gib) {
+        (Some(us), _) if load.size == "4KiB" => (us, "us"),
+        (_, Some(seconds)) => (seconds, "s/GiB"),
+        _ => return Ok(None),
+    };
+    Ok(Some(format!(
+        "- {} ({whole:.2} {unit}): {}.\n",
+        row.load,
+        costs.line(whole, unit)
+    )))
 }
 
 /// nginx with the same sizes and the same load generator.

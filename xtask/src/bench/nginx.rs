@@ -72,7 +72,11 @@ impl Nginx {
             &format!("{seconds}s"),
         ]);
         let report = output(command.args(["--pids", &pids.join(",")]))?;
-        Ok(Row::of("nginx", load, &serde_json::from_str::<Value>(&report)?))
+        Ok(Row::of(
+            super::goals::NGINX,
+            load,
+            &serde_json::from_str::<Value>(&report)?,
+        ))
     }
 }
 

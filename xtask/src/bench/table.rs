@@ -6,19 +6,28 @@ use super::Load;
 
 /// One measurement.
 pub struct Row {
-    target: String,
-    load: String,
-    requests_per_s: f64,
-    mib_per_s: f64,
+    /// What was measured.
+    pub target: String,
+    /// `PUT 4KiB, 64`.
+    pub load: String,
+    /// Requests a second.
+    pub requests_per_s: f64,
+    /// Payload a second.
+    pub mib_per_s: f64,
     p50_ms: f64,
     p99_ms: f64,
-    us_per_request: Option<f64>,
-    seconds_per_gib: Option<f64>,
+    /// Microseconds of the servers' CPU time per request.
+    pub us_per_request: Option<f64>,
+    /// Seconds of the servers' CPU time per GiB of payload.
+    pub seconds_per_gib: Option<f64>,
     client_us: Option<f64>,
-    requests: u64,
+    /// CPU seconds of servers and client, of what the cores had.
+    busy: f64,
     failed: u64,
-    /// Syncs of the busiest node during the measurement, its preparation included.
-    pub syncs: Option<u64>,
+    /// Syncs of every node from the first request to the last, nothing else between.
+    pub syncs: Vec<u64>,
+    /// The requests of that time.
+    pub synced_requests: u64,
 }
 
 impl Row {
@@ -28,7 +37,11 @@ impl Row {
         let errors = report["errors"]
             .as_object()
             .map(|codes| codes.values().filter_map(Value::as_u64).sum());
+        let used = |who: &str| number(&report[who]["seconds"]).unwrap_or_default();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let seconds = number(&report["seconds"]).unwrap_or_default().max(f64::EPSILON);
         Self {
+            busy: (used("servers") + used("client")) / (seconds * cores),
             target: target.to_owned(),
             load: format!("{} {}, {}", load.operation.to_uppercase(), load.size, load.connections),
             requests_per_s: number(&report["requests_per_s"]).unwrap_or_default(),
@@ -38,27 +51,40 @@ impl Row {
             us_per_request: number(&report["servers"]["us_per_request"]),
             seconds_per_gib: number(&report["servers"]["seconds_per_gib"]),
             client_us: number(&report["client"]["us_per_request"]),
-            requests: report["requests"].as_u64().unwrap_or_default(),
             failed: errors.unwrap_or_default(),
-            syncs: None,
+            syncs: Vec::new(),
+            synced_requests: 0,
         }
+    }
+
+    /// Syncs per request of the node that synced most.
+    pub fn syncs_per_request_max(&self) -> Option<f64> {
+        let most = self.syncs.iter().max().filter(|_| self.synced_requests > 0)?;
+        Some(*most as f64 / self.synced_requests as f64)
+    }
+
+    fn syncs_per_request(&self) -> String {
+        if self.syncs.is_empty() || self.synced_requests == 0 {
+            return "-".to_owned();
+        }
+        let each = self
+            .syncs
+            .iter()
+            .map(|syncs| format!("{:.2}", *syncs as f64 / self.synced_requests as f64));
+        each.collect::<Vec<_>>().join(" / ")
     }
 }
 
 /// A Markdown table.
 pub fn render(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| target | load, connections | requests/s | MiB/s | p50 ms | p99 ms | server CPU us/request | server CPU s/GiB | client CPU us/request | syncs/request | failed |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| target | load, connections | requests/s | MiB/s | p50 ms | p99 ms | server CPU us/request | server CPU s/GiB | client CPU us/request | cores busy | syncs/request, each node | failed |\n\
+         |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for row in rows {
         let optional = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
-        let syncs = row
-            .syncs
-            .filter(|_| row.requests > 0)
-            .map(|syncs| syncs as f64 / row.requests as f64);
         text.push_str(&format!(
-            "| {} | {} | {:.0} | {:.1} | {:.2} | {:.2} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {:.0} | {:.1} | {:.2} | {:.2} | {} | {} | {} | {:.0} % | {} | {} |\n",
             row.target,
             row.load,
             row.requests_per_s,
@@ -68,7 +94,8 @@ pub fn render(rows: &[Row]) -> String {
             optional(row.us_per_request, 0),
             optional(row.seconds_per_gib, 2),
             optional(row.client_us, 0),
-            optional(syncs, 2),
+            row.busy * 100.0,
+            row.syncs_per_request(),
             row.failed,
         ));
     }
