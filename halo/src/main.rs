@@ -19,6 +19,7 @@ mod node_metrics;
 mod operator;
 mod process_metrics;
 mod readiness;
+mod ring_live;
 mod secret;
 mod serve;
 mod sigv4;
@@ -47,14 +48,17 @@ enum HaloCommand {
     Down(up::DownArgs),
     Server(serve::ServerArgs),
     Admin(admin::AdminArgs),
-    /// Build and rebalance rings; the same as `ring-builder`.
+    /// Build and rebalance rings, the same as `ring-builder`; and `apply`, `status`, `pause`, `resume`, `throttle`, `abort`
+    /// on a running cluster.
     Ring(ring::command::Args),
+    #[command(hide = true, bin_name = "halo ring")]
+    RingLive(ring_live::RingLiveArgs),
     Bench(Box<bench::BenchArgs>),
     Doctor(doctor::DoctorArgs),
 }
 
 fn main() -> ExitCode {
-    run(Halo::parse().command).unwrap_or_else(|error| {
+    run(Halo::parse_from(ring_live::redirect(std::env::args_os())).command).unwrap_or_else(|error| {
         terminal::note(format!("halo: {}", sentence(&error)));
         ExitCode::FAILURE
     })
@@ -67,6 +71,7 @@ fn run(command: HaloCommand) -> anyhow::Result<ExitCode> {
         HaloCommand::Server(args) => serve::run(&args).map(|()| true)?,
         HaloCommand::Admin(args) => small_runtime()?.block_on(admin::run(args))?,
         HaloCommand::Ring(args) => return Ok(ring(&args)),
+        HaloCommand::RingLive(args) => small_runtime()?.block_on(ring_live::run(args)).map(|()| true)?,
         HaloCommand::Bench(args) => bench::run(&args).map(|()| true)?,
         HaloCommand::Doctor(args) => doctor::run(&args)?,
     };

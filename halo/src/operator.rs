@@ -69,6 +69,10 @@ impl Operator for WireOperator {
         self.report(self.own?).await.ok()
     }
 
+    fn cluster(&self) -> Option<&ClusterClient> {
+        Some(&self.client)
+    }
+
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String> {
         self.tell_home(device, &AdminCall::RebuildIndex { device }, REBUILD_MAX)
             .await

@@ -156,7 +156,7 @@ impl Store {
         learned: Learned,
         asked: &[DeviceId],
     ) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = self.from_recorded(cx, bucket, slice, asked).await {
+        if let Some(bytes) = self.ask_recorded(cx, bucket, slice, asked).await {
             return Ok(bytes);
         }
         if let Some(error) = learned.unreachable {
@@ -179,7 +179,7 @@ impl Store {
     }
 
     /// The bytes from a holder that the shard has on record and nobody asked yet: the exceptions to the ring.
-    async fn from_recorded(
+    async fn ask_recorded(
         &self,
         cx: &RequestContext,
         bucket: &Bucket,

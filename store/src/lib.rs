@@ -46,6 +46,7 @@ mod suspects;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod unfinished;
+mod verify;
 mod write;
 
 pub use metadata::command::{CompletedPart, Condition, CopyChanges, RecordCondition};
@@ -72,3 +73,4 @@ pub use crate::object::{ObjectHead, ObjectReader, PutOutcome};
 pub use crate::options::StoreOptions;
 pub use crate::request::{Body, BodyError, BodyStream, Digests, Finish, PutObject, Rejected};
 pub use crate::store::Store;
+pub use crate::verify::{Lack, NotWhole, Verified, VerifyAfter};

@@ -182,7 +182,7 @@ impl Store {
         }
     }
 
-    async fn copy_state(&self, device: DeviceId, key: BlobKey, len: u32, depth: LocateDepth) -> CopyState {
+    pub(crate) async fn copy_state(&self, device: DeviceId, key: BlobKey, len: u32, depth: LocateDepth) -> CopyState {
         let data = &self.inner.planes.data;
         let deadline = self.inner.options.read_deadline;
         let right = match depth {

@@ -3,9 +3,10 @@
 //! Knows: the API's paths and answers, and how to show them. Must not know: the cluster's inside.
 
 pub mod client;
+mod repair;
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -16,6 +17,7 @@ use self::client::AdminClient;
 use crate::admin_api::model::{
     Buckets, DoneLine, IssuedKeyLine, Keys, NewKey, NewProject, Place, ProjectLine, Projects, Status, Where,
 };
+use crate::admin_api::ring_model::RepairStatus;
 use crate::secret::Secret;
 use crate::sigv4::{Slash, encode};
 use crate::terminal;
@@ -59,6 +61,11 @@ enum Action {
     /// Devices.
     #[command(subcommand)]
     Device(DeviceAction),
+    /// Whether everything has its copies, by the shards' log.
+    #[command(subcommand)]
+    Repair(RepairAction),
+    /// Count every copy of every version anew: metadata against devices. Exit code 1 unless all is well.
+    Verify(repair::VerifyArgs),
     /// Users and tokens; everything else about them is done with the openstack client.
     #[command(subcommand)]
     Identity(IdentityAction),
@@ -131,6 +138,12 @@ enum IdentityAction {
 }
 
 #[derive(Subcommand, Debug)]
+enum RepairAction {
+    /// What lacks a copy, since when, and who is on it. Exit code 1 unless nothing does.
+    Status,
+}
+
+#[derive(Subcommand, Debug)]
 enum DeviceAction {
     /// Throw a device's index away and build it anew from its segments.
     RebuildIndex {
@@ -191,6 +204,16 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
             let done: DoneLine = client.post("/v1/identity/rotate-keys", &serde_json::json!({})).await?;
             shown.show(&done, || terminal::line(&done.done))?;
         }
+        Action::Repair(RepairAction::Status) => {
+            let status: RepairStatus = client.get("/v1/repair").await?;
+            shown.show(&status, || repair::show_status(&status))?;
+            return Ok(status.healed == Some(true));
+        }
+        Action::Verify(what) => {
+            let verified = repair::verify(&client, &what).await?;
+            shown.show(&verified, || repair::show(&verified))?;
+            return Ok(verified.whole);
+        }
         Action::Device(action) => {
             let path = match action {
                 DeviceAction::RebuildIndex { device } => format!("/v1/devices/{device}/rebuild-index"),
@@ -238,13 +261,21 @@ async fn key(client: &AdminClient, action: KeyAction, shown: &Shown) -> anyhow::
 }
 
 fn client(args: &AdminArgs) -> anyhow::Result<AdminClient> {
-    if let Some(endpoint) = &args.endpoint {
-        let Some(token_file) = &args.token_file else {
+    reach(&args.data, args.endpoint.as_ref(), args.token_file.as_deref())
+}
+
+/// A client of the cluster in `data`, or of the process at `endpoint`.
+///
+/// # Errors
+/// When there is no cluster, or its token cannot be read.
+pub fn reach(data: &Path, endpoint: Option<&Url>, token_file: Option<&Path>) -> anyhow::Result<AdminClient> {
+    if let Some(endpoint) = endpoint {
+        let Some(token_file) = token_file else {
             bail!("--endpoint needs --token-file")
         };
         return Ok(AdminClient::new(vec![endpoint.clone()], Secret::read(token_file)?));
     }
-    let cluster = Cluster::find(&args.data)?;
+    let cluster = Cluster::find(data)?;
     cluster.admin_client().context("cannot read the admin token")
 }
 

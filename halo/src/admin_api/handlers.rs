@@ -186,7 +186,7 @@ async fn bucket_line(parts: &AdminParts, info: BucketInfo) -> BucketLine {
     }
 }
 
-fn context(parts: &AdminParts, project: &str) -> RequestContext {
+pub(super) fn context(parts: &AdminParts, project: &str) -> RequestContext {
     let request = RequestId::new(parts.clock.now_ms(), parts.dice.u128());
     RequestContext::new(request, project.to_owned(), ACTION_MAX)
 }

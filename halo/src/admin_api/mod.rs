@@ -11,6 +11,9 @@
 //! POST   /v1/objects/where                     every copy of every chunk
 //! POST   /v1/devices/{id}/rebuild-index
 //! POST   /v1/devices/{id}/approve-orphans
+//! GET    /v1/ring        POST /v1/ring/{apply,pause,resume,throttle,abort}
+//! GET    /v1/repair                            what lacks copies, from the log (HEAL-1)
+//! POST   /v1/verify                            one page of a count of everything
 //! ```
 //! It listens on loopback only, because the token travels unencrypted (SEC-1); that is also why the first three need
 //! none. Any process of the cluster answers for the whole cluster. Refusals are `{"error": "a sentence"}`.
@@ -22,6 +25,8 @@ mod health;
 mod identity;
 pub mod model;
 mod refusal;
+pub mod ring_model;
+mod rings;
 pub mod summary;
 #[cfg(test)]
 mod tests;
@@ -44,6 +49,7 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use metadata::ids::{ClusterId, DeviceId, NodeId};
 use metrics_exporter_prometheus::PrometheusHandle;
+use storage_node::client::ClusterClient;
 use storage_node::node::NodeStatus;
 use store::{Planes, Store};
 use tokio::net::TcpListener;
@@ -53,6 +59,8 @@ use crate::secret::Secret;
 
 /// The largest request body; all of ours are small documents.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The largest request body with a ring in it, in hex.
+const RING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long requests in progress may take at the end.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -64,6 +72,11 @@ pub trait Operator: Send + Sync + 'static {
 
     /// What the node in this process says of itself; nothing when there is none.
     async fn own_report(&self) -> Option<NodeStatus>;
+
+    /// The whole cluster, for what is asked of its shards; nothing in tests of single answers.
+    fn cluster(&self) -> Option<&ClusterClient> {
+        None
+    }
 
     /// Throws away a device's index and builds it anew from the segments; answers with a sentence.
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String>;
@@ -148,6 +161,17 @@ fn router(parts: Arc<AdminParts>) -> Router {
         .route("/v1/objects/where", post(handlers::locate))
         .route("/v1/devices/{id}/rebuild-index", post(handlers::rebuild_index))
         .route("/v1/devices/{id}/approve-orphans", post(handlers::approve_orphans))
+        .route("/v1/ring", get(rings::status))
+        .route(
+            "/v1/ring/apply",
+            post(rings::apply).layer(DefaultBodyLimit::max(RING_BYTES_MAX)),
+        )
+        .route("/v1/ring/pause", post(rings::pause))
+        .route("/v1/ring/resume", post(rings::resume))
+        .route("/v1/ring/throttle", post(rings::throttle))
+        .route("/v1/ring/abort", post(rings::abort))
+        .route("/v1/repair", get(rings::repair))
+        .route("/v1/verify", post(rings::verify))
         .fallback(nothing_here)
         .layer(from_fn_with_state(parts.clone(), authorize));
     Router::new()

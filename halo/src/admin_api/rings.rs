@@ -1,0 +1,368 @@
+//! Rings, repair and verification: parse, ask, render.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use metadata::ids::DeviceId;
+use metadata::model::PolicyId;
+use ring::Ring;
+use ring::change::even_partition_bytes;
+use storage_node::client::{
+    ApplyOptions, ClusterClient, DataPlane, LiveRings, Phase, Reason, RecordError, RingChangeError, RingState,
+};
+use storage_node::node::ClusterStatus;
+use storage_node::node::work::moving::{Progress, RING_PROGRESS_TABLE, progress_prefix, receivers};
+use storage_node::node::work::repair::{OpenJobs, REPAIR_JOBS_TABLE};
+use store::{LocateDepth, Seq, VerifyAfter};
+
+use super::AdminParts;
+use super::handlers::context;
+use super::model::DoneLine;
+use super::refusal::{ApiError, Document};
+use super::ring_model::{
+    NewRate, NewRing, ReceiverLine, RepairJobLine, RepairStatus, RepairWorkLine, RingApplied, RingStatus,
+    ShardRepairLine, VerifyCall, VerifyPage, VerifyPlace, VerifyProblem,
+};
+
+/// How long one step of a change may take.
+const STEP_MAX: Duration = Duration::from_secs(10);
+/// How long the nodes and shards may take to say something of themselves.
+const STATUS_MAX: Duration = Duration::from_secs(5);
+/// Versions in one page of verification, whatever was asked.
+const VERIFY_PAGE_MAX: usize = 1000;
+
+type Parts = State<Arc<AdminParts>>;
+type Answer<T> = Result<Json<T>, ApiError>;
+
+impl From<RingChangeError> for ApiError {
+    fn from(error: RingChangeError) -> Self {
+        let status = match &error {
+            RingChangeError::File(_) => StatusCode::BAD_REQUEST,
+            RingChangeError::Change(_) | RingChangeError::State(_) | RingChangeError::Contended => StatusCode::CONFLICT,
+            RingChangeError::NoRing(_) => StatusCode::NOT_FOUND,
+            RingChangeError::Record(_) => StatusCode::SERVICE_UNAVAILABLE,
+            RingChangeError::Recorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<RecordError> for ApiError {
+    fn from(error: RecordError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+fn cluster(parts: &AdminParts) -> Result<&ClusterClient, ApiError> {
+    let none = || {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this process does not reach the cluster",
+        )
+    };
+    parts.operator.cluster().ok_or_else(none)
+}
+
+pub(super) async fn status(State(parts): Parts) -> Answer<RingStatus> {
+    let client = cluster(&parts)?;
+    let policy = PolicyId::default();
+    let (state, _) = client.ring_state(policy, STATUS_MAX).await?;
+    let progress = progress(client, policy, &state).await?;
+    let live = client
+        .rings(policy)
+        .filter(|live| live.state.current.epoch == state.current.epoch);
+    let wanted = match live {
+        Some(live) => receivers_of(live).await,
+        // This process is a moment behind: what the devices noted is what there is.
+        None => progress.values().map(|one| (DeviceId(one.device), one.total)).collect(),
+    };
+    let stored_bytes = stored_bytes(&client.cluster_status(STATUS_MAX).await);
+    let partition_bytes = client
+        .ring(policy)
+        .map_or(0, |ring| even_partition_bytes(&ring, stored_bytes));
+    let taken_ms = parts.clock.now_ms();
+    Ok(Json(ring_status(&state, &wanted, &progress, partition_bytes, taken_ms)))
+}
+
+async fn receivers_of(live: Arc<LiveRings>) -> Vec<(DeviceId, u64)> {
+    // A ring of a quarter of a million partitions takes a moment to compare.
+    let found = tokio::task::spawn_blocking(move || receivers(&live)).await;
+    found.unwrap_or_default()
+}
+
+async fn progress(
+    client: &ClusterClient,
+    policy: PolicyId,
+    state: &RingState,
+) -> Result<BTreeMap<DeviceId, Progress>, ApiError> {
+    let prefix = progress_prefix(policy, state.current.epoch);
+    let records = client.records(RING_PROGRESS_TABLE, &prefix, STATUS_MAX).await?;
+    let noted = records.iter().filter_map(|(_, record)| Progress::decode(&record.value));
+    Ok(noted.map(|one| (DeviceId(one.device), one)).collect())
+}
+
+fn stored_bytes(status: &ClusterStatus) -> u64 {
+    let devices = status.nodes.iter().filter_map(|(_, node)| node.as_ref().ok());
+    let devices = devices.flat_map(|node| &node.devices);
+    devices
+        .filter_map(|device| Some(device.usage.as_ref().ok()?.live_bytes))
+        .sum()
+}
+
+/// Puts a change's numbers together. Plain function.
+pub(super) fn ring_status(
+    state: &RingState,
+    wanted: &[(DeviceId, u64)],
+    progress: &BTreeMap<DeviceId, Progress>,
+    partition_bytes: u64,
+    taken_ms: u64,
+) -> RingStatus {
+    let line = |device: DeviceId, total: u64| {
+        let noted = progress.get(&device);
+        ReceiverLine {
+            device: device.0,
+            total,
+            copied: noted.map_or(0, |noted| noted.done(Phase::Copying)),
+            swept: noted.map_or(0, |noted| noted.done(Phase::Sweeping)),
+            bytes: noted.map_or(0, |noted| noted.bytes),
+            waiting: noted.and_then(|noted| noted.waiting.clone()),
+            updated_ms: noted.map(|noted| noted.updated_ms),
+        }
+    };
+    // After the change its notes still tell how it went.
+    let devices: Vec<ReceiverLine> = if wanted.is_empty() {
+        progress
+            .values()
+            .map(|noted| line(DeviceId(noted.device), noted.total))
+            .collect()
+    } else {
+        wanted.iter().map(|(device, total)| line(*device, *total)).collect()
+    };
+    let sum = |count: fn(&ReceiverLine) -> u64| devices.iter().map(count).sum::<u64>();
+    let (total, copied, bytes) = (sum(|one| one.total), sum(|one| one.copied), sum(|one| one.bytes));
+    let ended_ms = state.done_ms.unwrap_or(taken_ms);
+    let taken_s = (ended_ms.saturating_sub(state.since_ms) / 1000).max(1);
+    let moving = state.phase != Phase::Settled;
+    let left = total.saturating_sub(copied);
+    RingStatus {
+        taken_ms,
+        phase: phase_name(state.phase).to_owned(),
+        paused: state.paused,
+        reason: reason_name(state.reason).to_owned(),
+        version: state.current.version,
+        epoch: state.current.epoch,
+        previous_version: state.previous.as_ref().map(|previous| previous.version),
+        failed_devices: state.current.failed.iter().copied().collect(),
+        since_ms: state.since_ms,
+        done_ms: state.done_ms,
+        bytes_per_second_max: state.bytes_per_second,
+        partitions_total: total,
+        partitions_copied: copied,
+        partitions_swept: sum(|one| one.swept),
+        bytes_copied: bytes,
+        bytes_total_estimate: total.saturating_mul(partition_bytes).max(bytes),
+        blobs_copied: progress.values().map(|noted| noted.blobs).sum(),
+        bytes_per_second: bytes / taken_s,
+        eta_s: (moving && copied > 0).then(|| left.saturating_mul(taken_s) / copied),
+        devices,
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Settled => "settled",
+        Phase::Copying => "copying",
+        Phase::Sweeping => "sweeping",
+    }
+}
+
+fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::First => "first",
+        Reason::Apply => "apply",
+        Reason::Abort => "abort",
+        Reason::Device => "device",
+    }
+}
+
+pub(super) async fn apply(State(parts): Parts, Document(wanted): Document<NewRing>) -> Answer<RingApplied> {
+    let bad = |sentence: String| ApiError::new(StatusCode::BAD_REQUEST, sentence);
+    let bytes = hex::decode(&wanted.ring).map_err(|_| bad("the ring is not in hex".to_owned()))?;
+    let ring = Ring::from_bytes(&bytes).map_err(|error| bad(error.to_string()))?;
+    let options = ApplyOptions {
+        min_part_hours: wanted.min_part_hours,
+        accept_fewer_domains: wanted.accept_fewer_domains,
+        dry_run: wanted.dry_run,
+    };
+    let applied = cluster(&parts)?
+        .apply_ring(PolicyId::default(), &ring, options, STEP_MAX)
+        .await?;
+    Ok(Json(RingApplied {
+        begun: !wanted.dry_run,
+        version: ring.version(),
+        replicas_moved: applied.replicas_moved,
+        bytes_moved_estimate: applied.bytes_moved,
+    }))
+}
+
+pub(super) async fn pause(State(parts): Parts) -> Answer<DoneLine> {
+    cluster(&parts)?.pause_ring(PolicyId::default(), true, STEP_MAX).await?;
+    done("copies rest until `halo ring resume`")
+}
+
+pub(super) async fn resume(State(parts): Parts) -> Answer<DoneLine> {
+    cluster(&parts)?
+        .pause_ring(PolicyId::default(), false, STEP_MAX)
+        .await?;
+    done("copies go on")
+}
+
+pub(super) async fn abort(State(parts): Parts) -> Answer<DoneLine> {
+    let state = cluster(&parts)?.abort_ring(PolicyId::default(), STEP_MAX).await?;
+    done(&format!("going back to ring version {}", state.current.version))
+}
+
+pub(super) async fn throttle(State(parts): Parts, Document(wanted): Document<NewRate>) -> Answer<DoneLine> {
+    let client = cluster(&parts)?;
+    client
+        .throttle_ring(PolicyId::default(), wanted.bytes_per_second, STEP_MAX)
+        .await?;
+    done(&match wanted.bytes_per_second {
+        None => "each device receives at its node's default rate".to_owned(),
+        Some(0) => "each device receives as fast as it can".to_owned(),
+        Some(rate) => format!("each device receives at most {rate} bytes a second"),
+    })
+}
+
+fn done(sentence: &str) -> Answer<DoneLine> {
+    let done = sentence.to_owned();
+    Ok(Json(DoneLine { done }))
+}
+
+pub(super) async fn repair(State(parts): Parts) -> Answer<RepairStatus> {
+    let client = cluster(&parts)?;
+    let policy = PolicyId::default();
+    let (state, _) = client.ring_state(policy, STATUS_MAX).await?;
+    let noted = progress(client, policy, &state).await?;
+    let live = client
+        .rings(policy)
+        .filter(|live| live.state.current.epoch == state.current.epoch);
+    let wanted = match live {
+        Some(live) if state.phase != Phase::Settled => receivers_of(live).await,
+        _ => Vec::new(),
+    };
+    let records = client.records(REPAIR_JOBS_TABLE, "", STATUS_MAX).await?;
+    let jobs: Vec<OpenJobs> = records
+        .iter()
+        .filter_map(|(_, record)| OpenJobs::decode(&record.value))
+        .collect();
+    let cluster = client.cluster_status(STATUS_MAX).await;
+    let ring = ring_status(&state, &wanted, &noted, 0, parts.clock.now_ms());
+    Ok(Json(repair_status(&cluster, &jobs, &ring)))
+}
+
+/// Counts what lacks copies, from the log alone (HEAL-1). Plain function.
+pub(super) fn repair_status(cluster: &ClusterStatus, jobs: &[OpenJobs], ring: &RingStatus) -> RepairStatus {
+    let found = jobs.iter().map(|jobs| RepairJobLine {
+        device: jobs.device,
+        kind: "repair".to_owned(),
+        partitions: jobs.partitions.len() as u64,
+        since_ms: jobs.since_ms,
+    });
+    let moving = ring.phase != "settled";
+    let asked = ring.devices.iter().filter(|_| moving).map(|one| RepairJobLine {
+        device: one.device,
+        kind: "ring".to_owned(),
+        partitions: one.total - one.copied.min(one.total),
+        since_ms: ring.since_ms,
+    });
+    let jobs: Vec<RepairJobLine> = found.chain(asked).filter(|line| line.partitions > 0).collect();
+    let shards: Vec<ShardRepairLine> = cluster
+        .shards
+        .iter()
+        .map(|(shard, said)| ShardRepairLine {
+            shard: shard.0,
+            short_chunks: said.as_ref().ok().map(|summary| summary.short_chunks),
+            lost_chunks: said.as_ref().ok().map(|summary| summary.lost_chunks),
+            problem: said.as_ref().err().cloned(),
+        })
+        .collect();
+    let open = jobs.iter().map(|line| line.partitions).sum::<u64>();
+    let work = cluster
+        .nodes
+        .iter()
+        .filter_map(|(node, said)| Some((node, said.as_ref().ok()?)));
+    let concerns = |name: &str| {
+        ["repair of", "short queue", "moves to", "search for", "change of"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    let work = work.flat_map(|(node, status)| {
+        let lines = status.work.iter().filter(|line| concerns(&line.name));
+        lines.map(|line| RepairWorkLine {
+            node: node.0,
+            name: line.name.clone(),
+            state: line.state.clone(),
+            last_error: line.last_error.clone(),
+        })
+    });
+    let short_chunks = cluster.short_chunks();
+    RepairStatus {
+        taken_ms: ring.taken_ms,
+        healed: short_chunks.map(|short| short == 0 && open == 0),
+        short_chunks,
+        lost_chunks: cluster.lost_chunks(),
+        open_partitions: Some(open),
+        oldest_open_ms: jobs.iter().map(|line| line.since_ms).min(),
+        shards,
+        jobs,
+        work: work.collect(),
+    }
+}
+
+pub(super) async fn verify(State(parts): Parts, Document(call): Document<VerifyCall>) -> Answer<VerifyPage> {
+    let bad = || ApiError::new(StatusCode::BAD_REQUEST, "the key of `after` is not in hex");
+    let after = match &call.after {
+        None => None,
+        Some(place) => Some(VerifyAfter {
+            key: hex::decode(&place.key).map_err(|_| bad())?,
+            version: Seq(place.version),
+        }),
+    };
+    let cx = context(&parts, call.project.as_deref().unwrap_or_default());
+    let bucket = parts.store.bucket(&cx, &call.bucket).await?;
+    let depth = if call.read {
+        LocateDepth::Bytes
+    } else {
+        LocateDepth::Index
+    };
+    let limit = call.limit.clamp(1, VERIFY_PAGE_MAX);
+    let page = parts.store.verify(&cx, &bucket, after, limit, depth).await?;
+    let problems = page.problems.into_iter().map(|problem| VerifyProblem {
+        bucket: call.bucket.clone(),
+        key: String::from_utf8_lossy(&problem.key).into_owned(),
+        version: problem
+            .version
+            .map_or("null".to_owned(), |version| format!("{:016x}", version.0)),
+        kind: problem.kind.name().to_owned(),
+        chunks: problem.chunks,
+    });
+    Ok(Json(VerifyPage {
+        versions: page.versions,
+        chunks: page.chunks,
+        copies: page.copies,
+        problems: problems.collect(),
+        next: page.next.map(|next| VerifyPlace {
+            key: hex::encode(next.key),
+            version: next.version.0,
+        }),
+    }))
+}
+
+#[cfg(test)]
+#[path = "rings_tests.rs"]
+mod tests;

@@ -1,0 +1,242 @@
+//! `halo ring apply | status | pause | resume | throttle | abort`: the live rings of a running cluster, as a client of the
+//! admin API. All other commands of `halo ring` work on builder files, see `ring_builder`.
+//!
+//! Knows: the API's paths and how to show its answers. Must not know: how a ring is changed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use url::Url;
+
+use crate::admin;
+use crate::admin_api::model::DoneLine;
+use crate::admin_api::ring_model::{NewRate, NewRing, RingApplied, RingStatus};
+use crate::terminal;
+
+/// The words after `halo ring` that are meant for a running cluster.
+const LIVE: [&str; 6] = ["apply", "status", "pause", "resume", "throttle", "abort"];
+
+/// Change the ring of a running cluster, and watch the copies follow.
+#[derive(Args, Debug)]
+pub struct RingLiveArgs {
+    /// Folder of a cluster started by `halo up`.
+    #[arg(long, env = "HALO_DATA", default_value = "./halo-data", global = true)]
+    data: PathBuf,
+    /// Admin API of any process, instead of --data.
+    #[arg(long, env = "HALO_ADMIN_ENDPOINT", requires = "token_file", global = true)]
+    endpoint: Option<Url>,
+    /// File with the bearer token, for --endpoint.
+    #[arg(long, env = "HALO_ADMIN_TOKEN_FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Check a ring file and begin to move to it. Copies are added and verified before any is removed.
+    Apply {
+        /// The ring file, as `halo ring FILE write_ring` writes it.
+        file: PathBuf,
+        /// Partitions that moved within so many hours do not move again; failed devices are exempt.
+        #[arg(long, default_value_t = 1)]
+        min_part_hours: u32,
+        /// Let copies stand in fewer failure domains than now.
+        #[arg(long)]
+        accept_fewer_domains: bool,
+        /// Only check, and say how much would move.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// How far the change is: partitions, bytes, rate, time left, each device.
+    Status,
+    /// Have the copies rest; outlives restarts.
+    Pause,
+    /// Have them go on.
+    Resume,
+    /// Limit what each device receives.
+    Throttle {
+        /// Bytes a second, with K, M or G for powers of 1024; `off` for no limit, `default` for the nodes' own.
+        rate: String,
+    },
+    /// Go back to the ring before. What was written meanwhile moves back.
+    Abort,
+}
+
+/// The command line as clap shall see it: `halo ring apply` is a command of its own, because `halo ring` takes the name
+/// of a builder file in that place.
+#[must_use]
+pub fn redirect(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.collect();
+    let is_live = args
+        .get(2)
+        .and_then(|word| word.to_str())
+        .is_some_and(|word| LIVE.contains(&word));
+    if is_live && args[1] == "ring" {
+        args[1] = "ring-live".into();
+    }
+    args
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// With a sentence for people.
+pub async fn run(args: RingLiveArgs) -> anyhow::Result<()> {
+    let client = admin::reach(&args.data, args.endpoint.as_ref(), args.token_file.as_deref())?;
+    let nothing = serde_json::json!({});
+    let done: DoneLine = match args.action {
+        Action::Status => {
+            let status: RingStatus = client.get("/v1/ring").await?;
+            if args.json {
+                terminal::json(&status)?;
+            } else {
+                show(&status);
+            }
+            return Ok(());
+        }
+        Action::Apply {
+            file,
+            min_part_hours,
+            accept_fewer_domains,
+            dry_run,
+        } => {
+            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let wanted = NewRing {
+                ring: hex::encode(bytes),
+                min_part_hours,
+                accept_fewer_domains,
+                dry_run,
+            };
+            let applied: RingApplied = client.post("/v1/ring/apply", &wanted).await?;
+            if args.json {
+                terminal::json(&applied)?;
+                return Ok(());
+            }
+            let verb = if applied.begun { "begun" } else { "possible" };
+            let RingApplied {
+                version,
+                replicas_moved,
+                bytes_moved_estimate,
+                ..
+            } = applied;
+            let bytes = terminal::bytes(bytes_moved_estimate);
+            DoneLine {
+                done: format!(
+                    "the move to ring version {version} is {verb}: {replicas_moved} copies of partitions, about {bytes}; \
+                     see `halo ring status`"
+                ),
+            }
+        }
+        Action::Pause => client.post("/v1/ring/pause", &nothing).await?,
+        Action::Resume => client.post("/v1/ring/resume", &nothing).await?,
+        Action::Abort => client.post("/v1/ring/abort", &nothing).await?,
+        Action::Throttle { rate } => {
+            let bytes_per_second = parse_rate(&rate)?;
+            client.post("/v1/ring/throttle", &NewRate { bytes_per_second }).await?
+        }
+    };
+    if args.json {
+        terminal::json(&done)?;
+    } else {
+        terminal::line(&done.done);
+    }
+    Ok(())
+}
+
+/// A rate as an operator writes it; `None` is the nodes' own default, 0 no limit.
+fn parse_rate(text: &str) -> anyhow::Result<Option<u64>> {
+    match text {
+        "default" => return Ok(None),
+        "off" => return Ok(Some(0)),
+        _ => {}
+    }
+    let (digits, unit) = match text.trim_end_matches(['i', 'B', 'b']).to_ascii_uppercase() {
+        text if text.ends_with('K') => (text, 1 << 10),
+        text if text.ends_with('M') => (text, 1 << 20),
+        text if text.ends_with('G') => (text, 1_u64 << 30),
+        text => (text, 1),
+    };
+    let number: Option<u64> = digits.trim_end_matches(['K', 'M', 'G']).parse().ok();
+    let rate = number
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|rate| *rate > 0);
+    rate.map(Some)
+        .with_context(|| format!("`{text}` is no rate: write bytes a second like 50M, or `off`, or `default`"))
+}
+
+fn show(status: &RingStatus) {
+    let paused = if status.paused { ", paused" } else { "" };
+    terminal::line(format!("ring version {} is {}{paused}", status.version, status.phase));
+    if !status.failed_devices.is_empty() {
+        let failed: Vec<String> = status.failed_devices.iter().map(ToString::to_string).collect();
+        terminal::line(format!("others stand in for device {}", failed.join(", ")));
+    }
+    if let Some(previous) = status.previous_version {
+        terminal::line(format!(
+            "coming from version {previous}, since {}",
+            terminal::date(status.since_ms)
+        ));
+    }
+    if status.partitions_total == 0 {
+        return;
+    }
+    let eta = status
+        .eta_s
+        .map_or("not known yet".to_owned(), |seconds| format!("about {seconds} s"));
+    terminal::line(format!(
+        "{} of {} partitions copied, {} swept; {} of about {}, {}/s; time left: {eta}",
+        status.partitions_copied,
+        status.partitions_total,
+        status.partitions_swept,
+        terminal::bytes(status.bytes_copied),
+        terminal::bytes(status.bytes_total_estimate),
+        terminal::bytes(status.bytes_per_second),
+    ));
+    let mut table = terminal::table(&["device", "partitions", "copied", "swept", "received", "waits for"]);
+    for device in &status.devices {
+        table.add_row([
+            device.device.to_string(),
+            device.total.to_string(),
+            device.copied.to_string(),
+            device.swept.to_string(),
+            terminal::bytes(device.bytes),
+            device.waiting.clone().unwrap_or_default(),
+        ]);
+    }
+    terminal::line(table.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_written_as_people_do() {
+        assert_eq!(parse_rate("50M").unwrap(), Some(50 << 20));
+        assert_eq!(parse_rate("1GiB").unwrap(), Some(1 << 30));
+        assert_eq!(parse_rate("100").unwrap(), Some(100));
+        assert_eq!(parse_rate("off").unwrap(), Some(0));
+        assert_eq!(parse_rate("default").unwrap(), None);
+        for bad in ["", "fast", "0", "M", "-1", "1.5M"] {
+            assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_builder_file_may_have_any_name_but_those_of_the_commands() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let told = |line: &str| redirect(words(line).into_iter());
+        assert_eq!(told("halo ring apply a.ring"), words("halo ring-live apply a.ring"));
+        assert_eq!(
+            told("halo ring a.builder rebalance"),
+            words("halo ring a.builder rebalance")
+        );
+        assert_eq!(told("halo up"), words("halo up"));
+    }
+}
