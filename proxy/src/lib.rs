@@ -10,3 +10,4 @@
 
 pub mod http;
 pub mod s3;
+pub mod swift;

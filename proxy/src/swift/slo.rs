@@ -1,0 +1,494 @@
+//! Static large objects: making, showing and deleting their manifests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderMap, Method, StatusCode};
+use md5::{Digest, Md5};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::{Body, Digests, PutObject, Rejected};
+
+use super::attributes::{SLO, SLO_ETAG, SLO_SIZE, attribute, etag_text};
+use super::authorize::may_read;
+use super::format::Format;
+use super::large::{self, Entry};
+use super::path::{Path, quote};
+use super::put::{self, Target};
+use super::ranges;
+use super::read::{self, Seen};
+use super::reply::{Answer, Content, JSON, Refused, Reply, TEXT, bad_request, refuse, refuse_with};
+use super::request::Ask;
+use super::timestamp::iso;
+
+/// The longest manifest a client may send, in bytes.
+pub(crate) const MANIFEST_BYTES_MAX: usize = 8 << 20;
+/// The most segments of one manifest.
+pub(crate) const SEGMENTS_MAX: usize = 1000;
+/// Segments looked at at once.
+const LOOKS_AT_ONCE: usize = 8;
+/// Segments deleted in one request, sub-manifests included.
+const DELETES_MAX: usize = 10_000;
+
+/// One line of a manifest as clients send it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    path: Option<String>,
+    etag: Option<String>,
+    size_bytes: Option<Value>,
+    range: Option<String>,
+    data: Option<String>,
+}
+
+/// A line, checked as far as it can be without looking at the segment.
+#[derive(Clone, Debug)]
+enum Line {
+    Data {
+        bytes: Vec<u8>,
+    },
+    Object {
+        container: String,
+        object: String,
+        etag: Option<String>,
+        size: Option<u64>,
+        range: Option<String>,
+    },
+}
+
+/// What is wrong with which segment.
+type Problem = (String, String);
+
+/// PUT with `multipart-manifest=put`.
+pub(crate) async fn put(ask: &Arc<Ask>) -> Answer {
+    if ask.header("x-copy-from").is_some() {
+        return Err(refuse(StatusCode::METHOD_NOT_ALLOWED));
+    }
+    ask.require_length()?;
+    let target = Target::of(ask).await?;
+    let body = ask.small_body(MANIFEST_BYTES_MAX).await?;
+    let lines = parse(&body)?;
+    let (entries, problems) = check(ask, &lines).await?;
+    if !problems.is_empty() {
+        return Err(report(ask, &problems)?);
+    }
+    let etag = slo_etag(&entries);
+    let size: u64 = entries.iter().map(length).sum();
+    if let Some(promised) = ask.header("etag").filter(|promised| !promised.is_empty())
+        && promised.trim_matches('"') != etag
+    {
+        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    target.check_quota(ask, size).await?;
+    let mut said = target.said.clone();
+    said.set(SLO, "True");
+    said.set(SLO_ETAG, &etag);
+    said.set(SLO_SIZE, size.to_string());
+    let manifest = Bytes::from(serde_json::to_vec(&entries).expect("lines of strings and numbers are JSON"));
+    let put = PutObject {
+        condition: target.condition.clone(),
+        attributes: said.attributes.clone(),
+        user: said.user.clone(),
+        length: Some(manifest.len() as u64),
+        finish: Box::new(|_: &Digests| Ok::<_, Rejected>(None)),
+        ..PutObject::plain()
+    };
+    let manifest_etag = hex::encode(Md5::digest(&manifest));
+    let body: Body = futures::stream::iter([Ok(manifest)]).boxed();
+    let done = put::commit(ask, &target, &said, put, body).await?;
+    let mut reply = put::created(&target, &done);
+    reply.set("etag", format!("\"{etag}\""));
+    reply.set("x-manifest-etag", manifest_etag);
+    Ok(reply)
+}
+
+fn parse(body: &[u8]) -> Result<Vec<Line>, Refused> {
+    let lines: Vec<Value> = match serde_json::from_slice(body) {
+        Ok(Value::Array(lines)) => lines,
+        Ok(_) => return Err(bad_request("Manifest must be a list.\n")),
+        Err(_) => return Err(bad_request("Manifest must be valid JSON.\n")),
+    };
+    if lines.len() > SEGMENTS_MAX {
+        let why = format!("Number of object-backed segments must be <= {SEGMENTS_MAX}");
+        return Err(refuse_with(StatusCode::PAYLOAD_TOO_LARGE, why));
+    }
+    if lines.is_empty() {
+        return Err(bad_request("Manifest must have at least one segment.\n"));
+    }
+    let mut problems = String::new();
+    let mut parsed = Vec::with_capacity(lines.len());
+    for (at, line) in lines.into_iter().enumerate() {
+        match line_of(line) {
+            Ok(line) => parsed.push(line),
+            Err(why) => problems.push_str(&format!("Index {at}: {why}\n")),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(bad_request(problems));
+    }
+    if !parsed.iter().any(|line| matches!(line, Line::Object { .. })) {
+        return Err(bad_request(
+            "Inline data segments require at least one object-backed segment.\n",
+        ));
+    }
+    Ok(parsed)
+}
+
+fn line_of(line: Value) -> Result<Line, String> {
+    if !line.is_object() {
+        return Err("not a JSON object".into());
+    }
+    let wanted: Wanted = serde_json::from_value(line).map_err(|why| why.to_string())?;
+    if let Some(data) = wanted.data {
+        if wanted.path.is_some() || wanted.etag.is_some() || wanted.size_bytes.is_some() || wanted.range.is_some() {
+            return Err("data segments have no other keys".into());
+        }
+        let bytes = BASE64
+            .decode(data)
+            .map_err(|_| "data must be valid base64".to_owned())?;
+        return if bytes.is_empty() {
+            Err("data must not be empty".into())
+        } else {
+            Ok(Line::Data { bytes })
+        };
+    }
+    let path = wanted
+        .path
+        .ok_or("expected keys to include one of \"path\" or \"data\"")?;
+    let (container, object) = path
+        .trim_start_matches('/')
+        .split_once('/')
+        .filter(|(container, object)| !container.is_empty() && !object.is_empty() && !path.contains('\0'))
+        .ok_or("path does not refer to an object. Path must be of the form /container/object.")?;
+    let size = match wanted.size_bytes {
+        None | Some(Value::Null) => None,
+        Some(Value::Number(number)) => Some(number.as_u64().ok_or("invalid size_bytes")?),
+        Some(Value::String(text)) => Some(text.parse().map_err(|_| "invalid size_bytes".to_owned())?),
+        Some(_) => return Err("invalid size_bytes".into()),
+    };
+    if size == Some(0) {
+        return Err("too small; each segment must be at least 1 byte.".into());
+    }
+    let range = wanted.range.filter(|range| !range.is_empty());
+    if let Some(range) = &range {
+        let range = range.strip_prefix("bytes=").unwrap_or(range);
+        if range.contains(',') {
+            return Err("multiple ranges not allowed".into());
+        }
+        ranges::bounds(range).ok_or("invalid range")?;
+    }
+    Ok(Line::Object {
+        container: container.to_owned(),
+        object: object.to_owned(),
+        etag: wanted
+            .etag
+            .map(|etag| etag.trim_matches('"').to_owned())
+            .filter(|etag| !etag.is_empty()),
+        size,
+        range: range.map(|range| range.strip_prefix("bytes=").unwrap_or(&range).to_owned()),
+    })
+}
+
+/// Looks at every segment, at each object once.
+async fn check(ask: &Arc<Ask>, lines: &[Line]) -> Result<(Vec<Entry>, Vec<Problem>), Refused> {
+    let mut names: Vec<(String, String)> = Vec::new();
+    for line in lines {
+        if let Line::Object { container, object, .. } = line
+            && !names.iter().any(|(c, o)| c == container && o == object)
+        {
+            names.push((container.clone(), object.clone()));
+        }
+    }
+    let looks: Vec<((String, String), Result<Look, Refused>)> = futures::stream::iter(names)
+        .map(|name| async move { (name.clone(), look(ask, &name.0, &name.1).await) })
+        .buffered(LOOKS_AT_ONCE)
+        .collect()
+        .await;
+    let mut found: HashMap<(String, String), Result<Look, String>> = HashMap::new();
+    for (name, look) in looks {
+        match look {
+            Ok(look) => drop(found.insert(name, Ok(look))),
+            Err(refused) if refused.status.is_server_error() => return Err(refused),
+            Err(refused) => {
+                let text = format!(
+                    "{} {}",
+                    refused.status.as_u16(),
+                    refused.status.canonical_reason().unwrap_or("")
+                );
+                found.insert(name, Err(text));
+            }
+        }
+    }
+    let (mut entries, mut problems) = (Vec::new(), Vec::new());
+    for line in lines {
+        match line {
+            Line::Data { bytes } => entries.push(Entry {
+                bytes: bytes.len() as u64,
+                hash: hex::encode(Md5::digest(bytes)),
+                data: Some(BASE64.encode(bytes)),
+                ..Entry::default()
+            }),
+            Line::Object {
+                container,
+                object,
+                etag,
+                size,
+                range,
+            } => {
+                let name = format!("/{container}/{object}");
+                match found.get(&(container.clone(), object.clone())) {
+                    Some(Ok(look)) => match look.entry(&name, etag.as_deref(), *size, range.clone()) {
+                        Ok(entry) => entries.push(entry),
+                        Err(why) => problems.push((quote(&name), why)),
+                    },
+                    Some(Err(why)) => problems.push((quote(&name), why.clone())),
+                    None => problems.push((quote(&name), "404 Not Found".to_owned())),
+                }
+            }
+        }
+    }
+    Ok((entries, problems))
+}
+
+/// What a segment is now.
+struct Look {
+    hash: String,
+    bytes: u64,
+    content_type: String,
+    modified_ms: u64,
+    sub_slo: bool,
+}
+
+async fn look(ask: &Arc<Ask>, container: &str, object: &str) -> Result<Look, Refused> {
+    let path = Path {
+        account: ask.path.account.clone(),
+        container: Some(container.to_owned()),
+        object: Some(object.to_owned()),
+    };
+    let inner = Arc::new(ask.inner(Method::HEAD, path, HeaderMap::new()));
+    if !may_read(ask, &inner).await? {
+        return Err(refuse(StatusCode::FORBIDDEN));
+    }
+    let seen = read::find(&inner, None).await?;
+    let row = &seen.reader.head.object;
+    Ok(Look {
+        hash: read::told_etag(row),
+        bytes: super::attributes::told_size(row),
+        content_type: attribute(row, "content-type").unwrap_or_default().to_owned(),
+        modified_ms: row.modified_ms,
+        sub_slo: attribute(row, SLO).is_some(),
+    })
+}
+
+impl Look {
+    fn entry(&self, name: &str, etag: Option<&str>, size: Option<u64>, range: Option<String>) -> Result<Entry, String> {
+        if size.is_some_and(|size| size != self.bytes) {
+            return Err("Size Mismatch".into());
+        }
+        if etag.is_some_and(|etag| etag != self.hash) {
+            return Err("Etag Mismatch".into());
+        }
+        if self.bytes == 0 {
+            return Err("Too Small; each segment must be at least 1 byte.".into());
+        }
+        let range = match range {
+            None => None,
+            Some(range) => {
+                let bounds = ranges::bounds(&range).and_then(|bounds| ranges::within(bounds, self.bytes));
+                let bounds = bounds
+                    .filter(|bounds| bounds.start < bounds.end)
+                    .ok_or("Unsatisfiable Range")?;
+                (bounds != (0..self.bytes)).then(|| format!("{}-{}", bounds.start, bounds.end - 1))
+            }
+        };
+        Ok(Entry {
+            name: name.to_owned(),
+            hash: self.hash.clone(),
+            bytes: self.bytes,
+            range,
+            content_type: self.content_type.clone(),
+            last_modified: iso(self.modified_ms),
+            sub_slo: self.sub_slo,
+            data: None,
+        })
+    }
+}
+
+fn length(entry: &Entry) -> u64 {
+    let range = entry.range.as_deref().and_then(ranges::bounds);
+    let range = range.and_then(|bounds| ranges::within(bounds, entry.bytes));
+    range.map_or(entry.bytes, |range| range.end - range.start)
+}
+
+/// The MD5 of the segments' tags, each with its range.
+fn slo_etag(entries: &[Entry]) -> String {
+    let mut digest = Md5::new();
+    for entry in entries {
+        match &entry.range {
+            Some(range) => digest.update(format!("{}:{range};", entry.hash)),
+            None => digest.update(&entry.hash),
+        }
+    }
+    hex::encode(digest.finalize())
+}
+
+/// 400 with a list of what is wrong.
+fn report(ask: &Ask, problems: &[Problem]) -> Result<Refused, Refused> {
+    let format = Format::of(ask).unwrap_or(Format::Text);
+    let mut reply = match format {
+        Format::Json => {
+            let errors: Vec<Value> = problems.iter().map(|(name, why)| json!([name, why])).collect();
+            Reply::text(StatusCode::BAD_REQUEST, JSON, json!({ "Errors": errors }).to_string())
+        }
+        _ => {
+            let lines: String = problems.iter().map(|(name, why)| format!("{name}, {why}\n")).collect();
+            Reply::text(StatusCode::BAD_REQUEST, TEXT, format!("Errors:\n{lines}"))
+        }
+    };
+    reply.set("x-static-large-object", "True");
+    Ok(Box::new(reply))
+}
+
+/// GET and HEAD with `multipart-manifest=get`.
+pub(crate) async fn show_manifest(ask: &Arc<Ask>, seen: &Seen) -> Answer {
+    let row = &seen.reader.head.object;
+    let mut reply = Reply::new(StatusCode::OK);
+    super::attributes::describe(row, seen.reader.head.versioned, &mut reply.headers);
+    let entries = large::entries(seen.reader.clone()).await?;
+    let text = if ask.query.get("format") == Some("raw") {
+        Value::Array(entries.iter().map(raw).collect()).to_string()
+    } else {
+        serde_json::to_string(&entries).expect("lines of strings and numbers are JSON")
+    };
+    reply.set("content-type", JSON);
+    reply.set("etag", etag_text(&row.etag));
+    if ask.query.get("format") == Some("raw") {
+        reply.set("etag", hex::encode(Md5::digest(text.as_bytes())));
+    }
+    if ask.method == Method::HEAD {
+        reply.set("content-length", text.len().to_string());
+    } else {
+        reply.body = Content::Whole(text.into());
+    }
+    Ok(reply)
+}
+
+/// A line as a client may send it again.
+fn raw(entry: &Entry) -> Value {
+    if let Some(data) = &entry.data {
+        return json!({ "data": data });
+    }
+    let mut line = json!({ "path": entry.name, "etag": entry.hash, "size_bytes": entry.bytes });
+    if let (Some(range), Some(map)) = (&entry.range, line.as_object_mut()) {
+        map.insert("range".into(), json!(range));
+    }
+    line
+}
+
+/// DELETE with `multipart-manifest=delete`: the segments, then the manifest; answered like a bulk delete.
+pub(crate) async fn delete(ask: &Arc<Ask>) -> Answer {
+    let seen = read::open_itself(ask, ask.query.get("version-id")).await?;
+    if attribute(&seen.reader.head.object, SLO).is_none() {
+        return super::change::delete(ask).await;
+    }
+    let mut names = Vec::new();
+    let mut open = vec![seen];
+    while let Some(seen) = open.pop() {
+        if attribute(&seen.reader.head.object, SLO).is_some() {
+            for entry in large::entries(seen.reader.clone()).await? {
+                let Some((container, object)) = entry.name.trim_start_matches('/').split_once('/') else {
+                    continue;
+                };
+                if entry.sub_slo {
+                    let path = Path {
+                        account: ask.path.account.clone(),
+                        container: Some(container.to_owned()),
+                        object: Some(object.to_owned()),
+                    };
+                    let inner = Arc::new(ask.inner(Method::GET, path, HeaderMap::new()));
+                    match read::open_itself(&inner, None).await {
+                        Ok(seen) => open.push(seen),
+                        Err(refused) if refused.status == StatusCode::NOT_FOUND => {}
+                        Err(refused) => return Err(refused),
+                    }
+                } else {
+                    names.push((container.to_owned(), object.to_owned()));
+                }
+                if names.len() + open.len() > DELETES_MAX {
+                    return Err(bad_request("Too many segments to delete"));
+                }
+            }
+        }
+        // A manifest comes after its segments.
+        names.push((seen.container, seen.object));
+    }
+    let mut unique = Vec::with_capacity(names.len());
+    let mut known = std::collections::HashSet::new();
+    for name in names {
+        if known.insert(name.clone()) {
+            unique.push(name);
+        }
+    }
+    // The manifest itself goes last, when nothing needs it any more.
+    let own = (ask.path.container().to_owned(), ask.path.object().to_owned());
+    unique.retain(|name| *name != own);
+    unique.push(own);
+    super::bulk::delete_all(ask, unique).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str) -> u16 {
+        parse(body.as_bytes())
+            .err()
+            .map_or(200, |refused| refused.status.as_u16())
+    }
+
+    #[test]
+    fn malformed_manifests_are_refused() {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "[1]",
+            r#"[{"path":"c"}]"#,
+            r#"[{"path":"/c/"}]"#,
+            r#"[{"path":"/c/o","size_bytes":0}]"#,
+            r#"[{"path":"/c/o","size_bytes":-1}]"#,
+            r#"[{"path":"/c/o","size_bytes":"x"}]"#,
+            r#"[{"path":"/c/o","range":"5-1"}]"#,
+            r#"[{"path":"/c/o","range":"1-2,3-4"}]"#,
+            r#"[{"path":"/c/o","other":1}]"#,
+            r#"[{"data":"!"}]"#,
+            r#"[{"data":"eA=="}]"#,
+            r#"[{"etag":"x"}]"#,
+        ] {
+            assert_eq!(refused(bad), 400, "{bad}");
+        }
+        assert_eq!(
+            refused(r#"[{"path":"/c/o","etag":null,"size_bytes":"5","range":"-5"},{"data":"eA=="}]"#),
+            200
+        );
+        let many = vec![r#"{"path":"/c/o"}"#; SEGMENTS_MAX + 1].join(",");
+        assert_eq!(refused(&format!("[{many}]")), 413);
+    }
+
+    #[test]
+    fn the_tag_covers_tags_and_ranges() {
+        let entry = |range: Option<&str>| Entry {
+            hash: "h".into(),
+            bytes: 10,
+            range: range.map(str::to_owned),
+            ..Entry::default()
+        };
+        assert_eq!(slo_etag(&[entry(None), entry(None)]), hex::encode(Md5::digest("hh")));
+        assert_eq!(slo_etag(&[entry(Some("1-2"))]), hex::encode(Md5::digest("h:1-2;")));
+        assert_eq!(length(&entry(Some("1-2"))), 2);
+    }
+}

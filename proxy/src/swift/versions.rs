@@ -1,0 +1,156 @@
+//! Versions kept in the container itself (`X-Versions-Enabled`): the same ones as over S3.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::json;
+use store::{CopyChanges, CopySource, CopyTarget, ListVersions, VersionFound, VersionSelector};
+
+use super::attributes::{etag_text, version_selector, version_text};
+use super::limits::LISTING_MAX;
+use super::listing::{Entry, ObjectEntry, Page};
+use super::objects::object_line;
+use super::reply::{Answer, Refused, Reply, bad_request, from_store};
+use super::request::{Ask, Container};
+use super::timestamp::http_date;
+
+/// The type under which a deletion is listed.
+pub(crate) const DELETED_TYPE: &str = "application/x-deleted;swift_versions_deleted=1";
+
+/// The versions that a page shows: of every name the newest first.
+pub(crate) async fn list(ask: &Ask, container: &Container, page: &Page) -> Result<Vec<Entry>, Refused> {
+    if page.reverse {
+        return Err(bad_request("reverse is not supported for listings of versions"));
+    }
+    let inside = match ask.query.get("version_marker").filter(|marker| !marker.is_empty()) {
+        None => None,
+        Some(_) if page.marker.is_none() => return Err(bad_request("version_marker param requires marker")),
+        Some(marker) => version_place(ask, container, page, marker).await?,
+    };
+    let mut list = ListVersions {
+        prefix: page.prefix.as_bytes().to_vec(),
+        delimiter: page.delimiter.as_ref().map(|delimiter| delimiter.as_bytes().to_vec()),
+        after: page.marker.as_ref().map(|marker| marker.as_bytes().to_vec()),
+        after_version: inside,
+        ..ListVersions::default()
+    };
+    let mut shown = Vec::new();
+    while shown.len() < page.limit {
+        list.limit = (page.limit - shown.len()).min(LISTING_MAX);
+        let found = ask
+            .swift
+            .store
+            .list_versions(&ask.cx, &container.bucket, list.clone())
+            .await;
+        let found = found.map_err(from_store)?;
+        let mut prefixes = found.prefixes.into_iter().peekable();
+        let last = found.entries.last().map(|(key, version)| (key.clone(), place(version)));
+        let last_prefix = prefixes.clone().last();
+        for (key, version) in found.entries {
+            while let Some(prefix) = prefixes.next_if(|prefix| *prefix < key) {
+                shown.push(Entry::Subdir(String::from_utf8_lossy(&prefix).into_owned()));
+            }
+            shown.push(Entry::Object(Box::new(line(key, version))));
+        }
+        shown.extend(prefixes.map(|prefix| Entry::Subdir(String::from_utf8_lossy(&prefix).into_owned())));
+        if !found.more {
+            break;
+        }
+        match (last, last_prefix) {
+            (last, Some(prefix)) if last.as_ref().is_none_or(|(key, _)| prefix > *key) => {
+                (list.after, list.after_version) = (Some(prefix), None);
+            }
+            (Some((key, seq)), _) => (list.after, list.after_version) = (Some(key), Some(seq)),
+            (None, _) => break,
+        }
+    }
+    let end = shown.iter().position(|entry| page.ends_before(entry.name()));
+    shown.truncate(end.unwrap_or(shown.len()));
+    Ok(shown)
+}
+
+fn place(version: &VersionFound) -> store::Seq {
+    match version {
+        VersionFound::Object { object, .. } => object.seq,
+        VersionFound::Marker { marker, .. } => marker.seq,
+    }
+}
+
+/// Where the version that a marker names stands; the null version has to be looked up.
+async fn version_place(
+    ask: &Ask,
+    container: &Container,
+    page: &Page,
+    marker: &str,
+) -> Result<Option<store::Seq>, Refused> {
+    let selector = version_selector(Some(marker)).map_err(|_| bad_request("invalid version_marker param"))?;
+    match selector {
+        VersionSelector::Id(seq) => Ok(Some(seq)),
+        _ => {
+            let key = page.marker.as_deref().unwrap_or_default().as_bytes();
+            match ask.swift.store.object(&ask.cx, &container.bucket, key, selector).await {
+                Ok(head) => Ok(Some(head.object.seq)),
+                Err(error) if error.class() == store::Class::Absent => Ok(None),
+                Err(error) => Err(from_store(error)),
+            }
+        }
+    }
+}
+
+fn line(key: store::Key, version: VersionFound) -> ObjectEntry {
+    let (mut line, id, latest) = match version {
+        VersionFound::Object { object, latest } => {
+            let id = version_text(object.seq, object.null);
+            (object_line(key, &object), id, latest)
+        }
+        VersionFound::Marker { marker, latest } => {
+            let line = ObjectEntry {
+                name: String::from_utf8_lossy(&key).into_owned(),
+                bytes: 0,
+                hash: "d41d8cd98f00b204e9800998ecf8427e".to_owned(),
+                content_type: DELETED_TYPE.to_owned(),
+                modified_ms: marker.modified_ms,
+                more: Vec::new(),
+            };
+            (line, version_text(marker.seq, marker.null), latest)
+        }
+    };
+    line.more.push(("is_latest", json!(latest)));
+    line.more.push(("version_id", json!(id)));
+    line
+}
+
+/// PUT with `version-id`: an old version becomes the newest again.
+pub(crate) async fn restore(ask: &Arc<Ask>) -> Answer {
+    let selector = version_selector(ask.query.get("version-id"))?;
+    if ask.content_length().unwrap_or(0) > 0 {
+        return Err(bad_request("Restoring a version requires a zero byte body"));
+    }
+    let container = ask.container().await?;
+    let key = ask.path.object().as_bytes().to_vec();
+    let head = ask
+        .swift
+        .store
+        .object(&ask.cx, &container.bucket, &key, selector)
+        .await
+        .map_err(from_store)?;
+    let (bucket, condition) = (container.bucket.clone(), store::Condition::Always);
+    let from = CopySource {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        version: selector,
+        condition: condition.clone(),
+    };
+    let to = CopyTarget { bucket, key, condition };
+    let done = ask
+        .swift
+        .store
+        .copy_object(&ask.cx, from, to, CopyChanges::default(), None)
+        .await;
+    let put = done.map_err(from_store)?.put;
+    let mut reply = Reply::new(StatusCode::CREATED);
+    reply.set("etag", etag_text(&head.object.etag));
+    reply.set("last-modified", http_date(put.modified_ms));
+    reply.set("x-object-version-id", version_text(put.seq, put.null));
+    Ok(reply)
+}
