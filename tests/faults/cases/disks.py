@@ -1,0 +1,136 @@
+"""Devices that fill up, refuse writes, or lose and change bytes."""
+
+import os
+import random
+import shutil
+import subprocess
+
+from load import Load
+
+TMPFS_MIB = 400
+
+
+class Tmpfs:
+    """A small file system for one device."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self.mount("-t", "tmpfs", "-o", f"size={TMPFS_MIB}m", "halo-fault")
+
+    def mount(self, *words):
+        subprocess.run(["mount", *words, str(self.folder)], check=True, capture_output=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "-l", str(self.folder)], check=False)
+
+
+def needs_mount(world):
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        raise world.Skipped("mounting a small file system needs root")
+    probe = world.folder / "probe"
+    try:
+        with Tmpfs(probe):
+            pass
+    except (subprocess.CalledProcessError, FileNotFoundError) as problem:
+        raise world.Skipped(f"a small file system cannot be mounted here: {problem}") from problem
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
+
+
+def full(world):
+    """One device's file system is full to the last byte, then has room again."""
+    needs_mount(world)
+    data = world.data("full")
+    with Tmpfs(data / "node-2" / "device-0") as disk, world.cluster("full") as cluster:
+        filler = disk.folder / "filler"
+        with Load(cluster, world.folder / "full") as load:
+            load.run(world.pick(2, 5))
+            with filler.open("wb") as file:
+                try:
+                    while True:
+                        file.write(bytes(1 << 20))
+                except OSError:
+                    pass
+            load.run(world.pick(5, 15))
+            filler.unlink(missing_ok=True)
+            load.run(world.pick(2, 5))
+        restart(cluster, 2)
+        healed = cluster.wait_healed(180)
+        return {**load.verify(), "healed after": f"{healed:.1f} s"}
+
+
+def read_only(world):
+    """A killed node finds its device's file system read-only."""
+    needs_mount(world)
+    data = world.data("read-only")
+    with Tmpfs(data / "node-2" / "device-0") as disk, world.cluster("read-only") as cluster:
+        with Load(cluster, world.folder / "read-only") as load:
+            load.run(world.pick(2, 5))
+            # The kernel turns a file system read-only after an error; by hand that needs its files closed.
+            cluster.kill(2)
+            disk.mount("-o", "remount,ro")
+            cluster.up()
+            load.run(world.pick(5, 15))
+            disk.mount("-o", "remount,rw")
+        restart(cluster, 2)
+        healed = cluster.wait_healed(180)
+        return {**load.verify(), "healed after": f"{healed:.1f} s"}
+
+
+def damaged(world):
+    """A killed node's segments come back with flipped bits, and one of them cut."""
+    with world.cluster("damaged") as cluster:
+        with Load(cluster, world.folder / "damaged") as load:
+            load.run(world.pick(4, 8))
+            cluster.kill(3)
+            changed = damage(cluster.data / "node-3" / "device-0")
+            cluster.up()
+            load.run(world.pick(4, 10))
+        cluster.wait_healed(180)
+        figures = load.verify()
+        found = sum(d["corrupt_records"] for d in cluster.status()["devices"] if d["node"] == 3)
+        return {**figures, "bytes changed": changed, "damaged records met": found}
+
+
+def damage(folder):
+    """Flips a bit in every 64 KiB of half of the segments, and cuts the last third of the largest."""
+    dice = random.Random(3)
+    segments = sorted(folder.glob("*.seg"))
+    changed = 0
+    for segment in segments[::2]:
+        with segment.open("r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            for at in range(4096, size, 64 << 10):
+                at = min(size - 1, at + dice.randrange(64 << 10))
+                file.seek(at)
+                old = file.read(1)
+                if not old or old == b"\0":
+                    continue
+                file.seek(at)
+                file.write(bytes([old[0] ^ 1 << dice.randrange(8)]))
+                changed += 1
+    largest = max(segments, key=lambda path: path.stat().st_size)
+    os.truncate(largest, largest.stat().st_size * 2 // 3)
+    return changed
+
+
+def vanished(world):
+    """A killed node comes back with an empty device: a disk was replaced."""
+    with world.cluster("vanished") as cluster:
+        with Load(cluster, world.folder / "vanished") as load:
+            load.run(world.pick(4, 8))
+            cluster.kill(3)
+            shutil.rmtree(cluster.data / "node-3" / "device-0")
+            cluster.up()
+            load.run(world.pick(4, 10))
+        cluster.wait_healed(180)
+        return load.verify()
+
+
+def restart(cluster, node):
+    cluster.kill(node)
+    cluster.up()
