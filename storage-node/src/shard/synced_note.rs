@@ -1,7 +1,7 @@
 //! The side file in which a node notes how far its store is known to be synced (DUR-5).
 //!
 //! ```text
-//! file `synced` = slot 0 | slot 1, 128 bytes each, written in turn
+//! file `synced` = slot 0 | slot 1, 128 bytes each; the one that is not synced yet is written
 //! slot = "HALOSYNC" | version u16 | cluster u128 | node u64 | incarnation u128 | counter u64 | sequence u64
 //!        | zeros | CRC-64 of all before it
 //! ```
@@ -45,6 +45,8 @@ pub(crate) struct SyncedNote {
     /// None for a store in memory.
     file: Option<Arc<dyn DiskFile>>,
     noted: Noted,
+    /// The slot whose note is synced; only the other one is written, so that a power cut can tear one note at most.
+    kept: u64,
     synced_at: Instant,
     dirty: bool,
 }
@@ -52,20 +54,27 @@ pub(crate) struct SyncedNote {
 impl SyncedNote {
     /// Reads the note in `folder`; `None` when there is none, or none that is whole.
     pub(crate) fn read(folder: &dyn Disk) -> io::Result<Option<Noted>> {
+        Ok(Self::newest(folder)?.map(|(_, noted)| noted))
+    }
+
+    /// The slot that speaks, and what it says.
+    fn newest(folder: &dyn Disk) -> io::Result<Option<(u64, Noted)>> {
         let bytes = match folder.open(NAME) {
             Ok(file) => file.read_at(0, 2 * SLOT_BYTES)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        Ok(bytes
-            .chunks_exact(SLOT_BYTES)
-            .filter_map(Noted::decode)
-            .max_by_key(|noted| noted.counter))
+        Ok((0..)
+            .zip(bytes.chunks_exact(SLOT_BYTES))
+            .filter_map(|(slot, bytes)| Some((slot, Noted::decode(bytes)?)))
+            .max_by_key(|(_, noted)| noted.counter))
     }
 
     /// Writes a note for `identity` and syncs it and its folder, so that it exists from now on.
     pub(crate) fn create(folder: &dyn Disk, identity: StoreIdentity, sequence: u64) -> io::Result<Self> {
-        let before = Self::read(folder)?.map_or(0, |noted| noted.counter);
+        let newest = Self::newest(folder)?;
+        let before = newest.map_or(0, |(_, noted)| noted.counter);
+        let slot = newest.map_or(0, |(slot, _)| 1 - slot);
         let file = match folder.open(NAME) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => folder.create(NAME)?,
             other => other?,
@@ -75,14 +84,13 @@ impl SyncedNote {
             sequence,
             counter: before + 1,
         };
-        for slot in 0..2 {
-            file.write_at(slot * SLOT_BYTES as u64, &[&noted.encode()])?;
-        }
+        file.write_at(slot * SLOT_BYTES as u64, &[&noted.encode()])?;
         file.sync()?;
         folder.sync_dir()?;
         Ok(Self {
             file: Some(file),
             noted,
+            kept: slot,
             synced_at: Instant::now(),
             dirty: false,
         })
@@ -99,6 +107,7 @@ impl SyncedNote {
         Self {
             file: None,
             noted,
+            kept: 0,
             synced_at: Instant::now(),
             dirty: false,
         }
@@ -112,7 +121,7 @@ impl SyncedNote {
         }
         self.noted.sequence = sequence;
         self.noted.counter += 1;
-        let slot = self.noted.counter % 2;
+        let slot = 1 - self.kept;
         if let Err(e) = file.write_at(slot * SLOT_BYTES as u64, &[&self.noted.encode()]) {
             tracing::warn!(error = %e, "the note of what is synced was not written");
             return;
@@ -132,8 +141,9 @@ impl SyncedNote {
         let Some(file) = self.file.as_ref().filter(|_| self.dirty) else {
             return;
         };
-        if let Err(e) = file.sync() {
-            tracing::warn!(error = %e, "the note of what is synced was not synced");
+        match file.sync() {
+            Ok(()) => self.kept = 1 - self.kept,
+            Err(e) => tracing::warn!(error = %e, "the note of what is synced was not synced"),
         }
         self.synced_at = Instant::now();
         self.dirty = false;
