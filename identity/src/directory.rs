@@ -22,7 +22,7 @@ use crate::rights;
 use crate::row::{ACCESS_KEYS, DEFAULT_DOMAIN, PROJECTS, USERS, decode};
 use crate::seal::{Sealed, Sealer};
 use crate::source::{AccessKey, KeySource};
-use crate::token::Scope;
+use crate::token::{ROLE_MEMBER, Scope};
 
 /// How many decrypted keys are kept in memory.
 const CACHED_KEYS_MAX: usize = 4096;
@@ -295,9 +295,11 @@ impl Directory {
             return Ok(false);
         }
         let scope = Scope::Project(located.project);
-        Ok(!rights::roles_in(records, user, &scope, &located.above)
-            .await?
-            .is_empty())
+        let roles = rights::roles_in(records, user, &scope, &located.above).await?;
+        let roles = rights::named(records, &roles).await?;
+        // The S3 edge gives a key all rights in its project, so a key opens only for whoever has them: a reader's key
+        // that could write would be worth more than the reader.
+        Ok(roles.iter().any(|role| role.name == ROLE_MEMBER))
     }
 
     async fn operators_project(&self, row: &AccessKeyRow) -> Result<bool, IdentityError> {

@@ -182,6 +182,30 @@ async fn ec2_credentials_are_s3_keys_for_ones_own_projects_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_s3_key_is_worth_no_more_than_its_user() {
+    let service = Service::start().await;
+    let admin = service.admin().await;
+    let (tenant, user) = service.tenant(&admin, "t", "reader").await;
+    let token = service.token("t", PASSWORD, project(&tenant)).await;
+    let path = format!("/v3/users/{user}/credentials/OS-EC2");
+    let made = service
+        .ask(&token, "POST", &path, Some(json!({ "tenant_id": tenant })))
+        .await;
+    let access = made.body["credential"]["access"].as_str().expect("an access key");
+    let directory = service.identity.directory();
+    assert!(
+        directory.lookup(access).await.expect("answered").is_none(),
+        "a reader must not write over S3"
+    );
+    let member = service.role(&admin, "member").await;
+    let grant = format!("/v3/projects/{tenant}/users/{user}/roles/{member}");
+    service.ask(&admin, "PUT", &grant, None).await;
+    assert!(directory.lookup(access).await.expect("answered").is_some());
+    service.ask(&admin, "DELETE", &grant, None).await;
+    assert!(directory.lookup(access).await.expect("answered").is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn signatures_are_judged_for_services_only() {
     use base64::Engine;
     use hmac::{Hmac, KeyInit, Mac};
