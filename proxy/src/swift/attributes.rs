@@ -31,6 +31,9 @@ pub(crate) const LINK_BYTES: &str = "swift/symlink-bytes";
 /// When the object ends, in seconds.
 pub(crate) const DELETE_AT: &str = "x-delete-at";
 
+/// The latest end, in seconds; anything later means this.
+const DELETE_AT_MAX: u64 = 9_999_999_999;
+
 /// Standard headers that a PUT sets and a POST replaces.
 const STANDARD: [&str; 6] = [
     "content-encoding",
@@ -177,12 +180,16 @@ fn delete_at(headers: &HeaderMap, now_ms: u64) -> Result<Option<u64>, Refused> {
         if after == 0 {
             return Err(bad_request("X-Delete-After in past"));
         }
-        return Ok(Some(now.saturating_add(after)));
+        return Ok(Some(now.saturating_add(after).min(DELETE_AT_MAX)));
     }
     let Some(at) = text("x-delete-at").filter(|at| !at.is_empty()) else {
         return Ok(None);
     };
-    let at: u64 = at.parse().map_err(|_| bad_request("Non-integer X-Delete-At"))?;
+    let digits = !at.is_empty() && at.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits {
+        return Err(bad_request("Non-integer X-Delete-At"));
+    }
+    let at = at.parse().unwrap_or(DELETE_AT_MAX).min(DELETE_AT_MAX);
     if at <= now {
         return Err(bad_request("X-Delete-At in past"));
     }

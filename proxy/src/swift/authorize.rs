@@ -70,7 +70,8 @@ pub(crate) async fn authorize(ask: &mut Ask) -> Result<(), Refused> {
 }
 
 fn reads(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
+    // A copy reads what its path names; what it writes is judged apart.
+    matches!(*method, Method::GET | Method::HEAD) || method.as_str() == "COPY"
 }
 
 fn allows(home: Home, method: &Method) -> bool {
@@ -91,6 +92,10 @@ async fn container_lets_in(ask: &Ask) -> Result<bool, Refused> {
         (false, Some(_)) => WRITE,
         (false, None) => return Ok(false),
     };
+    // Old versions are the owner's.
+    if ask.query.has("version-id") || (ask.path.object.is_none() && ask.query.has("versions")) {
+        return Ok(false);
+    }
     let Some(container) = ask.find_container().await? else {
         return Ok(false);
     };

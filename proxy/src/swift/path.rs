@@ -42,7 +42,14 @@ impl Path {
         let mut parts = path.strip_prefix('/').unwrap_or(&path).splitn(4, '/');
         let version = parts.next().unwrap_or_default();
         if !matches!(version, "v1" | "v1.0") {
-            return Err(bad_request("Invalid path"));
+            let mut letters = version.chars();
+            let is_version =
+                letters.next() == Some('v') && letters.next().is_some_and(|letter| letter.is_ascii_digit());
+            return Err(if is_version {
+                bad_request("Invalid path")
+            } else {
+                refuse_with(StatusCode::PRECONDITION_FAILED, "Bad URL")
+            });
         }
         let account = parts.next().filter(|name| !name.is_empty()).ok_or_else(not_found)?;
         let (container, object) = (parts.next(), parts.next());

@@ -72,6 +72,13 @@ pub(crate) async fn put(ask: &Arc<Ask>) -> Answer {
     let target = Target::of(ask).await?;
     let body = ask.small_body(MANIFEST_BYTES_MAX).await?;
     let lines = parse(&body)?;
+    let own = |line: &Line| {
+        matches!(line, Line::Object { container, object, .. }
+        if container == ask.path.container() && object == ask.path.object())
+    };
+    if lines.iter().any(own) {
+        return Err(bad_request("A manifest cannot be one of its own segments"));
+    }
     let (entries, problems) = check(ask, &lines).await?;
     if !problems.is_empty() {
         return Err(report(ask, &problems)?);

@@ -7,7 +7,7 @@
 //! HEAD is allowed wherever GET, PUT or POST is. SHA-1 is not accepted.
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sha2::{Sha256, Sha512};
@@ -37,8 +37,9 @@ impl Signature {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (digest, bytes) = match text.split_once(':') {
             Some((digest, encoded)) => {
-                let encoded = encoded.replace(' ', "+");
-                let bytes = STANDARD.decode(&encoded).or_else(|_| URL_SAFE.decode(&encoded)).ok()?;
+                // With or without padding, of either alphabet; a plus sign in a query reads as a blank.
+                let encoded = encoded.replace([' ', '-'], "+").replace('_', "/");
+                let bytes = STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
                 (digest.to_ascii_lowercase(), bytes)
             }
             None => {
@@ -253,7 +254,7 @@ mod tests {
         assert!(matches!(Signature::parse(&"ab".repeat(32)), Some(Signature::Sha256(_))));
         assert!(matches!(Signature::parse(&"ab".repeat(64)), Some(Signature::Sha512(_))));
         assert_eq!(Signature::parse(&"ab".repeat(20)), None);
-        let encoded = STANDARD.encode([7; 32]);
+        let encoded = STANDARD_NO_PAD.encode([7; 32]);
         assert_eq!(
             Signature::parse(&format!("sha256:{encoded}")),
             Some(Signature::Sha256(vec![7; 32]))
