@@ -216,6 +216,10 @@ impl NodeMachine {
         }
     }
 
+    pub(crate) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
     pub(crate) fn thaw(&self, now_ms: u64) {
         if let Some((process, _)) = &self.process {
             process.thaw(now_ms);
@@ -477,7 +481,12 @@ impl Client {
         };
         for key in &KEYS[..self.notebook.keys] {
             let ticket = self.begin(key, crate::history::Asked::Read);
-            match self.get(&bucket, key).await {
+            let mut read = self.get(&bucket, key).await;
+            if read == Err(StoreError::NoSuchKey) {
+                // A delete of before was committed while it was read.
+                read = self.get(&bucket, key).await;
+            }
+            match read {
                 Ok(state) => self.end(&ticket, &crate::client::End::Told(Told::Saw(state))),
                 Err(error) => self.broke(format!(
                     "DUR-1: key {key:?} cannot be read in a healed cluster: {error}"

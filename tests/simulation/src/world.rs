@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use metadata::ids::{NodeId, ShardId};
 use parking_lot::Mutex;
-use storage_node::shard::ShardRole;
 use storage_node::threads::{self, Labour, Pace};
 
 use crate::client::{Client, Notebook};
@@ -75,7 +73,6 @@ pub(crate) struct World {
     faults_on: bool,
     notebook: Notebook,
     stop: Arc<AtomicBool>,
-    leaders: BTreeMap<(ShardId, u64), NodeId>,
 }
 
 /// Durations of what a server would do on threads.
@@ -127,7 +124,6 @@ impl World {
             faults_on: false,
             notebook,
             stop: Arc::default(),
-            leaders: BTreeMap::new(),
             plan,
         }
     }
@@ -230,16 +226,6 @@ impl World {
                 {
                     self.broke(format!("replicas of shard {} deviate: {fault}", shard.shard));
                 }
-                if shard.role != ShardRole::Leader {
-                    continue;
-                }
-                let known = *self.leaders.entry((shard.shard, shard.term)).or_insert(status.node);
-                if known != status.node {
-                    self.broke(format!(
-                        "shard {} has two leaders in term {}: {known} and {}",
-                        shard.shard, shard.term, status.node
-                    ));
-                }
             }
         }
         // Whoever starts processes starts them again; one that never comes up is seen when all must be healed.
@@ -340,7 +326,7 @@ impl World {
                 self.schedule(ms, Due::DiskGood(node, number));
             }
             Fault::RowSyncs(node) => {
-                if let Some(machine) = self.nodes.get(&node) {
+                if let Some(machine) = self.nodes.get(&node).filter(|machine| machine.is_up()) {
                     machine.ground.fail_row_syncs();
                 }
             }
