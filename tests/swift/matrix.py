@@ -1,0 +1,170 @@
+"""One object, two APIs: what is put over one is read, listed, changed and deleted over the other."""
+
+import http.client
+import json
+import os
+import urllib.parse
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+from main_job import token
+
+NAMES = ["plain", "with space", "UPPER/Case", "a//b", "dir/", "..", "ü&<>\"'", "%41%zz", "x" * 1024, "tab\there"]
+
+
+class Swift:
+    """Requests over one connection."""
+
+    def __init__(self, world):
+        self.url = urllib.parse.urlsplit(world.swift["storage_url"])
+        self.token = token(world)
+
+    def __call__(self, method, path, body=None, **headers):
+        connection = http.client.HTTPConnection(self.url.netloc, timeout=60)
+        sent = {"X-Auth-Token": self.token, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        connection.request(method, f"{self.url.path}{path}", body=body, headers=sent)
+        answer = connection.getresponse()
+        answer.content = answer.read()
+        connection.close()
+        return answer
+
+
+def path(container, key):
+    return f"/{container}/{urllib.parse.quote(key, safe='')}"
+
+
+def run(world):
+    s3 = boto3.client(
+        "s3", endpoint_url=world.s3["endpoint"], aws_access_key_id=world.s3["access_key"],
+        aws_secret_access_key=world.s3["secret_key"], region_name=world.s3["region"],
+        config=botocore.config.Config(s3={"addressing_style": "path"}))
+    swift = Swift(world)
+    assert swift("PUT", "/both").status == 201
+    names(s3, swift)
+    bodies(s3, swift)
+    parts(s3, swift)
+    large(s3, swift)
+    versions(s3, swift)
+    containers(s3, swift)
+
+
+def names(s3, swift):
+    """Every name over either API is the same key over the other."""
+    for at, name in enumerate(NAMES):
+        body = f"body {at}".encode()
+        assert swift("PUT", path("both", name), body, X_Object_Meta_Color="blue", Content_Type="text/x").status == 201, name
+        got = s3.get_object(Bucket="both", Key=name)
+        assert got["Body"].read() == body and got["ContentType"] == "text/x", name
+        assert got["Metadata"] == {"color": "blue"}, got["Metadata"]
+        s3.put_object(Bucket="both", Key=name, Body=body * 2, Metadata={"size": "xl"}, ContentDisposition="inline")
+        read = swift("GET", path("both", name))
+        assert read.content == body * 2 and read.getheader("X-Object-Meta-Size") == "xl", name
+        assert read.getheader("Content-Disposition") == "inline" and read.getheader("X-Object-Meta-Color") is None
+    over_s3 = [row["Key"] for row in s3.list_objects_v2(Bucket="both", EncodingType="url")["Contents"]]
+    over_s3 = sorted(urllib.parse.unquote(name) for name in over_s3)
+    over_swift = [row["name"] for row in json.loads(swift("GET", "/both?format=json").content)]
+    assert sorted(over_swift) == over_s3 == sorted(NAMES), (over_swift, over_s3)
+    for name in NAMES[::2]:
+        s3.delete_object(Bucket="both", Key=name)
+        assert swift("GET", path("both", name)).status == 404, name
+    for name in NAMES[1::2]:
+        assert swift("DELETE", path("both", name)).status == 204, name
+    assert s3.list_objects_v2(Bucket="both")["KeyCount"] == 0
+    head = swift("HEAD", "/both")
+    assert (head.getheader("X-Container-Object-Count"), head.getheader("X-Container-Bytes-Used")) == ("0", "0")
+
+
+def bodies(s3, swift):
+    """Sizes around the limits of inline objects and chunks; tags; ranges; posts."""
+    for size in (0, 1, 4096, 4097, (4 << 20) - 1, (4 << 20) + 1):
+        body = os.urandom(size)
+        made = swift("PUT", path("both", "b"), body)
+        got = s3.get_object(Bucket="both", Key="b")
+        assert got["Body"].read() == body and got["ETag"].strip('"') == made.getheader("Etag"), size
+        s3.put_object(Bucket="both", Key="b", Body=body)
+        assert swift("GET", path("both", "b")).content == body, size
+        if size > 10:
+            assert swift("GET", path("both", "b"), Range="bytes=3-9").content == body[3:10]
+    assert swift("POST", path("both", "b"), X_Object_Meta_New="1").status == 202
+    assert s3.head_object(Bucket="both", Key="b")["Metadata"] == {"new": "1"}
+    assert swift("COPY", path("both", "b"), Destination="both/c").status == 201
+    s3.copy_object(Bucket="both", Key="d", CopySource={"Bucket": "both", "Key": "c"})
+    assert swift("GET", path("both", "d")).content == body
+    for name in "bcd":
+        s3.delete_object(Bucket="both", Key=name)
+
+
+def parts(s3, swift):
+    """A multipart upload is one Swift object."""
+    first, last = os.urandom(5 << 20), os.urandom(12345)
+    upload = s3.create_multipart_upload(Bucket="both", Key="mp", Metadata={"via": "s3"})["UploadId"]
+    done = []
+    for number, body in ((1, first), (2, last)):
+        part = s3.upload_part(Bucket="both", Key="mp", UploadId=upload, PartNumber=number, Body=body)
+        done.append({"PartNumber": number, "ETag": part["ETag"]})
+        assert swift("GET", path("both", "mp")).status == 404
+    etag = s3.complete_multipart_upload(Bucket="both", Key="mp", UploadId=upload, MultipartUpload={"Parts": done})["ETag"]
+    got = swift("GET", path("both", "mp"))
+    assert got.content == first + last and got.getheader("Etag") == etag.strip('"')
+    assert got.getheader("X-Object-Meta-Via") == "s3"
+    assert swift("GET", path("both", "mp"), Range="bytes=5242879-5242881").content == (first + last)[5242879:5242882]
+    row = json.loads(swift("GET", "/both?format=json").content)[0]
+    assert row["bytes"] == len(first + last) and row["hash"] == etag.strip('"')
+    assert swift("DELETE", path("both", "mp")).status == 204
+
+
+def large(s3, swift):
+    """A static large object is read over S3."""
+    segments = [os.urandom(100_000), os.urandom(5000)]
+    manifest = []
+    for at, body in enumerate(segments):
+        assert swift("PUT", path("both", f"seg/{at}"), body).status == 201
+        manifest.append({"path": f"/both/seg/{at}"})
+    assert swift("PUT", path("both", "slo") + "?multipart-manifest=put", json.dumps(manifest)).status == 201
+    whole = b"".join(segments)
+    got = s3.get_object(Bucket="both", Key="slo")
+    assert got["Body"].read() == whole and got["ContentLength"] == len(whole)
+    part = s3.get_object(Bucket="both", Key="slo", Range="bytes=99990-100010")
+    assert part["Body"].read() == whole[99990:100011]
+    assert s3.head_object(Bucket="both", Key="slo")["ContentLength"] == len(whole)
+    assert swift("DELETE", path("both", "slo") + "?multipart-manifest=delete").status == 200
+    assert s3.list_objects_v2(Bucket="both")["KeyCount"] == 0
+
+
+def versions(s3, swift):
+    """Versions are the same ones, with the same ids."""
+    assert swift("PUT", "/versioned", X_Versions_Enabled="true").status == 201
+    assert s3.get_bucket_versioning(Bucket="versioned")["Status"] == "Enabled"
+    first = swift("PUT", "/versioned/o", b"one").getheader("X-Object-Version-Id")
+    second = s3.put_object(Bucket="versioned", Key="o", Body=b"two")["VersionId"]
+    assert s3.get_object(Bucket="versioned", Key="o", VersionId=first)["Body"].read() == b"one"
+    assert swift("GET", f"/versioned/o?version-id={second}").content == b"two"
+    s3.delete_object(Bucket="versioned", Key="o")
+    assert swift("GET", "/versioned/o").status == 404
+    rows = json.loads(swift("GET", "/versioned?versions&format=json").content)
+    assert [row["version_id"] for row in rows][1:] == [second, first], rows
+    for row in rows:
+        swift("DELETE", f"/versioned/o?version-id={row['version_id']}")
+    assert swift("DELETE", "/versioned").status == 204
+
+
+def containers(s3, swift):
+    """Names that S3 does not know exist over Swift only; a global name is taken over S3."""
+    for name in ("Upper", "with space", "c" * 256):
+        assert swift("PUT", "/" + urllib.parse.quote(name)).status == 201, name
+        assert swift("DELETE", "/" + urllib.parse.quote(name)).status == 204, name
+    s3.create_bucket(Bucket="made-over-s3")
+    assert swift("HEAD", "/made-over-s3").status == 204
+    assert swift("PUT", "/made-over-swift").status == 201
+    assert "made-over-swift" in [row["Name"] for row in s3.list_buckets()["Buckets"]]
+    s3.delete_bucket(Bucket="made-over-swift")
+    assert swift("HEAD", "/made-over-swift").status == 404
+    assert swift("DELETE", "/made-over-s3").status == 204
+    try:
+        s3.head_bucket(Bucket="made-over-s3")
+    except botocore.exceptions.ClientError as error:
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 404, error
+    else:
+        raise AssertionError("a deleted container is still a bucket")
