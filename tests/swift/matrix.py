@@ -45,7 +45,6 @@ def run(world):
     names(s3, swift)
     bodies(s3, swift)
     parts(s3, swift)
-    large(s3, swift)
     versions(s3, swift)
     containers(s3, swift)
 
@@ -113,24 +112,6 @@ def parts(s3, swift):
     row = json.loads(swift("GET", "/both?format=json").content)[0]
     assert row["bytes"] == len(first + last) and row["hash"] == etag.strip('"')
     assert swift("DELETE", path("both", "mp")).status == 204
-
-
-def large(s3, swift):
-    """A static large object is read over S3."""
-    segments = [os.urandom(100_000), os.urandom(5000)]
-    manifest = []
-    for at, body in enumerate(segments):
-        assert swift("PUT", path("both", f"seg/{at}"), body).status == 201
-        manifest.append({"path": f"/both/seg/{at}"})
-    assert swift("PUT", path("both", "slo") + "?multipart-manifest=put", json.dumps(manifest)).status == 201
-    whole = b"".join(segments)
-    got = s3.get_object(Bucket="both", Key="slo")
-    assert got["Body"].read() == whole and got["ContentLength"] == len(whole)
-    part = s3.get_object(Bucket="both", Key="slo", Range="bytes=99990-100010")
-    assert part["Body"].read() == whole[99990:100011]
-    assert s3.head_object(Bucket="both", Key="slo")["ContentLength"] == len(whole)
-    assert swift("DELETE", path("both", "slo") + "?multipart-manifest=delete").status == 200
-    assert s3.list_objects_v2(Bucket="both")["KeyCount"] == 0
 
 
 def versions(s3, swift):
