@@ -1,5 +1,11 @@
 //! Three whole nodes in one process: shards, devices, wire, client and background work together.
 
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test's own steps may panic; a test has no outside"
+)]
+
 mod node_kit;
 #[path = "three_nodes/ring_change.rs"]
 mod ring_change;

@@ -136,7 +136,7 @@ fn content_location(seen: &Seen) -> String {
 
 /// The bytes of what was found: of a plain object, or of a large one's segments.
 pub(crate) enum Bytes {
-    Plain(ObjectReader),
+    Plain(Box<ObjectReader>),
     Large(Arc<Large>),
 }
 
@@ -144,7 +144,7 @@ impl Bytes {
     /// Takes large objects apart unless their manifest itself is meant.
     pub(crate) async fn of(ask: &Arc<Ask>, seen: &Seen, manifest: bool) -> Result<Self, Refused> {
         if manifest || !large::is_large(&seen.reader.head.object) {
-            return Ok(Self::Plain(seen.reader.clone()));
+            return Ok(Self::Plain(Box::new(seen.reader.clone())));
         }
         Ok(Self::Large(Arc::new(large::open(ask, seen).await?)))
     }

@@ -7,9 +7,9 @@ fn run(seed: u64) -> String {
     let ran = Command::new(env!("CARGO_BIN_EXE_simulation"))
         .args(["--seed", &seed])
         .output();
-    let said = ran.unwrap();
+    let said = ran.expect("the simulation starts");
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
-    String::from_utf8(said.stdout).unwrap()
+    String::from_utf8(said.stdout).expect("a trace is text")
 }
 
 #[test]

@@ -167,7 +167,8 @@ async fn sec_1_what_is_disabled_or_gone_ends_its_tokens() {
     let enabled = |kind: &str, enabled: bool| Some(json!({ kind: { "enabled": enabled } }));
     let grant = format!("/v3/projects/{tenant}/users/{user}/roles/{role}");
     let (users, projects) = (format!("/v3/users/{user}"), format!("/v3/projects/{tenant}"));
-    let undo: [(&str, &str, Option<Value>, &str, Option<Value>); 4] = [
+    type Undo<'a> = (&'a str, &'a str, Option<Value>, &'a str, Option<Value>);
+    let undo: [Undo<'_>; 4] = [
         ("PATCH", &users, enabled("user", false), "PATCH", enabled("user", true)),
         (
             "PATCH",
