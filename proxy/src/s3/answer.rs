@@ -86,8 +86,18 @@ fn render(code: &str, text: &str, resource: &str, ticket: &Ticket) -> Bytes {
     ] {
         document.push_str(&format!("<{name}>{}</{name}>", quick_xml::escape::escape(value)));
     }
+    if let Some(region) = expected_region(code, text) {
+        document.push_str(&format!("<Region>{}</Region>", quick_xml::escape::escape(region)));
+    }
     document.push_str("</Error>");
     Bytes::from(document)
+}
+
+/// The region that a client is told to sign for; some clients read it and try again.
+fn expected_region<'a>(code: &str, text: &'a str) -> Option<&'a str> {
+    let (_, rest) = text.split_once("; expecting '")?;
+    let region = rest.strip_suffix('\'')?;
+    (code == "AuthorizationHeaderMalformed").then_some(region)
 }
 
 fn unescaped(text: &str) -> String {

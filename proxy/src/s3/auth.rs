@@ -14,7 +14,7 @@ use super::host::Domains;
 use super::interpret::Interpreter;
 
 /// Builds the verifying service.
-pub(crate) fn service(keys: Arc<dyn KeySource>, domains: Domains, interpreter: Interpreter) -> S3Service {
+pub(crate) fn service(keys: Arc<dyn KeySource>, domains: Domains, interpreter: Arc<Interpreter>) -> S3Service {
     let mut builder = S3ServiceBuilder::new(NoOperations);
     builder.set_auth(Secrets(keys));
     builder.set_host(domains);
@@ -43,7 +43,7 @@ impl S3Auth for Secrets {
     }
 }
 
-struct Everything(Interpreter);
+struct Everything(Arc<Interpreter>);
 
 #[async_trait::async_trait]
 impl S3Route for Everything {

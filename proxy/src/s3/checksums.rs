@@ -91,6 +91,15 @@ impl Promise {
         Ok(promise)
     }
 
+    /// Reads what is promised of a document beside which checksums of something else are told.
+    pub(crate) fn of_document(headers: &HeaderMap) -> S3Result<Self> {
+        Ok(Self {
+            md5: content_md5(headers)?,
+            trailer: trailer(headers)?,
+            ..Self::default()
+        })
+    }
+
     /// Adds the payload's digest of the signature.
     pub(crate) fn with_payload(self, payload: Option<[u8; 32]>) -> Self {
         Self { payload, ..self }

@@ -51,6 +51,17 @@ enum Place {
     Trailer(usize),
 }
 
+impl Place {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Line(_) => "a line",
+            Self::Data(_) => "data",
+            Self::AfterData(_) => "the end of a chunk",
+            Self::Trailer(_) => "the trailer",
+        }
+    }
+}
+
 /// Reads frames; decides, and does no I/O.
 #[derive(Debug)]
 struct Frames {
@@ -231,9 +242,9 @@ impl<S: Stream<Item = Result<Bytes, StdError>> + Unpin> Stream for Chunked<S> {
 }
 
 /// For the fuzzer: the first byte chooses the framing, the rest is a body in pieces.
-pub fn fuzz(bytes: &[u8]) {
+pub fn fuzz(bytes: &[u8]) -> String {
     let Some((first, rest)) = bytes.split_first() else {
-        return;
+        return "nothing".to_owned();
     };
     let framing = Framing {
         signed: first & 1 == 1,
@@ -243,13 +254,20 @@ pub fn fuzz(bytes: &[u8]) {
     let mut frames = Frames::new(framing);
     let mut out = VecDeque::new();
     for piece in rest.chunks(usize::from(first % 7) + 1) {
-        if frames.take(Bytes::copy_from_slice(piece), &mut out).is_err() {
-            return;
+        if let Err(fault) = frames.take(Bytes::copy_from_slice(piece), &mut out) {
+            return format!("{fault} in {}", frames.place.name());
         }
     }
     if frames.end().is_ok() {
         assert_eq!(frames.seen, framing.decoded, "a whole body has the promised length");
+        let passed: usize = out.iter().map(Bytes::len).sum();
+        assert!(
+            framing.signed && passed == rest.len() || !framing.signed,
+            "signed bytes pass unchanged"
+        );
+        return format!("whole, trailer: {}", framing.trailer);
     }
+    format!("ended in {}", frames.place.name())
 }
 
 #[cfg(test)]

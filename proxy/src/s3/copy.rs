@@ -163,7 +163,7 @@ pub(crate) async fn object(
     Ok(S3Response::new(dto::CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: source.version_id(),
-        version_id: done.versioned.then(|| version_text(done.seq, done.null)),
+        version_id: (done.versioned && !done.null).then(|| version_text(done.seq, false)),
         ..Default::default()
     }))
 }

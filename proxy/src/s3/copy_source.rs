@@ -52,14 +52,19 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// For the fuzzer.
-pub fn fuzz(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(source) = parse(text)
-    {
-        assert!(
-            !source.key.is_empty() && source.key.len() <= store::KEY_BYTES_MAX,
-            "a source has a key"
-        );
+pub fn fuzz(bytes: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return "no text".to_owned();
+    };
+    match parse(text) {
+        Ok(source) => {
+            assert!(
+                !source.key.is_empty() && source.key.len() <= store::KEY_BYTES_MAX,
+                "a source has a key"
+            );
+            format!("a source, version: {}", source.version.is_some())
+        }
+        Err(refused) => refused.message().unwrap_or_default().to_owned(),
     }
 }
 

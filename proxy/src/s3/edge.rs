@@ -19,16 +19,21 @@ use store::{RequestContext, RequestId, Store, StoreError};
 use super::answer;
 use super::chunked::{Chunked, Framing};
 use super::cors;
-use super::errors::{error, from_store};
-use super::guard::{self, Mechanism, Payload};
+use super::errors::{error, error_with, from_store};
+use super::form;
+use super::form_post::{FormTarget, Forms};
+use super::guard::{self, Accepted, Mechanism, Payload};
 use super::host::Domains;
-use super::interpret::{self, Interpreter};
+use super::interpret::Interpreter;
 use super::keepalive::Timing;
 use super::query::Query;
 use super::request::{Ticket, Unmeasured};
 use super::service::Edge;
 use super::{S3Options, auth};
 use crate::http::{Admission, LogLine, Logged, Permit, Stalling};
+
+/// What a browser's form says it is.
+const FORM: &str = "multipart/form-data";
 
 /// The body of an answer.
 pub type EdgeBody = Logged<Body>;
@@ -39,10 +44,12 @@ pub struct S3Edge(Arc<Inner>);
 
 struct Inner {
     verify: S3Service,
+    forms: Forms,
     store: Store,
     domains: Domains,
     clock: Arc<dyn WallClock>,
     dice: Arc<dyn Dice>,
+    region: String,
     sigv2: bool,
     deadline: Duration,
     body_idle: Duration,
@@ -63,7 +70,7 @@ impl S3Edge {
         let mut config = S3Config::default();
         config.xml_max_body_size = options.document_bytes_max;
         operations.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        let interpreter = Interpreter {
+        let interpreter = Arc::new(Interpreter {
             operations: operations.build(),
             keys: keys.clone(),
             domains: domains.clone(),
@@ -74,13 +81,20 @@ impl S3Edge {
                 after: options.keepalive_after,
                 every: options.keepalive_every,
             },
+        });
+        let forms = Forms {
+            interpreter: interpreter.clone(),
+            keys: keys.clone(),
+            sigv2: options.sigv2,
         };
         Self(Arc::new(Inner {
             verify: auth::service(keys, domains.clone(), interpreter),
+            forms,
             store,
             domains,
             clock,
             dice,
+            region: options.region,
             sigv2: options.sigv2,
             deadline: options.deadline,
             body_idle: options.body_idle,
@@ -127,9 +141,15 @@ impl Inner {
         if parts.method == Method::OPTIONS {
             return self.preflight(&parts, ticket).await;
         }
-        interpret::refuse_forms(&parts.method, &parts.headers)?;
+        if let Some(target) = self.form_target(&parts, &query)? {
+            return self.form(parts, target, body, ticket).await;
+        }
         let now = self.clock.now_ms();
-        let mechanism = guard::check(&parts.method, &query, &mut parts.headers, now, self.sigv2)?;
+        let accepted = Accepted {
+            region: &self.region,
+            sigv2: self.sigv2,
+        };
+        let mechanism = guard::check(&parts.method, &query, &mut parts.headers, now, accepted)?;
         let body = Stalling::new(body, self.body_idle);
         let body = match mechanism {
             Mechanism::Anonymous => return Err(self.anonymous(&parts, ticket).await),
@@ -167,6 +187,75 @@ impl Inner {
                 tracing::error!(%cause, "s3s could not answer");
                 error("InternalError")
             })
+    }
+
+    /// Where a browser's form goes; `None` for a request that is none.
+    fn form_target(&self, parts: &http::request::Parts, query: &Query) -> S3Result<Option<FormTarget>> {
+        let text = |name| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value: &http::HeaderValue| value.to_str().ok())
+        };
+        let kind = text(http::header::CONTENT_TYPE).unwrap_or_default().trim_start();
+        let is_form = kind
+            .get(..FORM.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(FORM));
+        if !is_form || parts.method != Method::POST {
+            return Ok(None);
+        }
+        let host = text(http::header::HOST).unwrap_or_default().to_owned();
+        let virtual_hosted = self.domains.bucket(&host).is_some();
+        let path = parts.uri.path();
+        let rest = if virtual_hosted {
+            path
+        } else {
+            path.strip_prefix('/')
+                .and_then(|path| path.find('/').map(|at| &path[at..]))
+                .unwrap_or("/")
+        };
+        let bucket = bucket_in(&self.domains, &parts.headers, path);
+        match bucket {
+            Some(bucket) if rest == "/" && query.pairs().next().is_none() => Ok(Some(FormTarget {
+                bucket,
+                host,
+                virtual_hosted,
+            })),
+            _ => Err(error("MethodNotAllowed")),
+        }
+    }
+
+    async fn form<B>(
+        &self,
+        parts: http::request::Parts,
+        target: FormTarget,
+        body: B,
+        ticket: &Arc<Ticket>,
+    ) -> S3Result<Response<Body>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<StdError>,
+    {
+        guard::bounded(&parts.headers)?;
+        if !s3s::path::check_bucket_name(&target.bucket) {
+            return Err(error("InvalidBucketName"));
+        }
+        let kind = parts
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let boundary = kind.and_then(form::boundary).ok_or_else(|| {
+            error_with(
+                "MalformedPOSTRequest",
+                "The body of your POST request is not well-formed multipart/form-data.",
+            )
+        })?;
+        let body = BodyDataStream::new(Stalling::new(body, self.body_idle));
+        let now = i64::try_from(self.clock.now_ms() / 1000).unwrap_or(i64::MAX);
+        match self.forms.post(target, &boundary, body, ticket, now).await? {
+            Some(response) => Ok(response),
+            None => Err(self.anonymous(&parts, ticket).await),
+        }
     }
 
     fn context(&self, ticket: &Ticket) -> RequestContext {

@@ -39,6 +39,9 @@ fn status(code: &str) -> Option<http::StatusCode> {
         | "MaxMessageLengthExceeded"
         | "InvalidStorageClass"
         | "RequestHeaderSectionTooLarge"
+        | "MalformedPOSTRequest"
+        | "MaxPostPreDataLengthExceededError"
+        | "InvalidPolicyDocument"
         | "BadRequest" => S::BAD_REQUEST,
         "NoSuchPublicAccessBlockConfiguration"
         | "NoSuchLifecycleConfiguration"

@@ -48,13 +48,22 @@ pub(crate) enum Payload {
     },
 }
 
+/// What this edge accepts of signatures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted<'a> {
+    /// The region it says it is.
+    pub(crate) region: &'a str,
+    /// Whether version 2 is on.
+    pub(crate) sigv2: bool,
+}
+
 /// Checks the request and writes its signature in the form that s3s reads.
 pub(crate) fn check(
     method: &Method,
     query: &Query,
     headers: &mut HeaderMap,
     now_ms: u64,
-    sigv2: bool,
+    accepted: Accepted<'_>,
 ) -> S3Result<Mechanism> {
     bounded(headers)?;
     let v4_query = query.pairs().any(|(name, _)| is_v4_parameter(name));
@@ -67,10 +76,10 @@ pub(crate) fn check(
     }
     let now = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
     if v4_query {
-        return presigned(query, headers, now).map(|()| Mechanism::Presigned);
+        return presigned(query, headers, now, accepted.region).map(|()| Mechanism::Presigned);
     }
     if v2_query {
-        return version_2(query, headers, now, sigv2).map(|()| Mechanism::V2);
+        return version_2(query, headers, now, accepted.sigv2).map(|()| Mechanism::V2);
     }
     let Some(authorization) = headers.get(header::AUTHORIZATION) else {
         return Ok(Mechanism::Anonymous);
@@ -80,6 +89,7 @@ pub(crate) fn check(
         .map_err(|_| invalid_argument("Unsupported Authorization Type"))?;
     if authorization.starts_with("AWS4-") {
         let signed = Signed::from_header(authorization)?;
+        known_region(&signed, accepted.region)?;
         return in_the_header(method, &signed, headers, now).map(Mechanism::Header);
     }
     if let Some(pair) = authorization.strip_prefix("AWS ") {
@@ -88,7 +98,7 @@ pub(crate) fn check(
                 "AWS authorization header is invalid. Expected AwsAccessKeyId:signature",
             ));
         }
-        return version_2(query, headers, now, sigv2).map(|()| Mechanism::V2);
+        return version_2(query, headers, now, accepted.sigv2).map(|()| Mechanism::V2);
     }
     Err(invalid_argument("Unsupported Authorization Type"))
 }
@@ -106,7 +116,8 @@ pub(crate) fn is_v4_parameter(name: &str) -> bool {
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn bounded(headers: &HeaderMap) -> S3Result<()> {
+/// Bounds the header section.
+pub(crate) fn bounded(headers: &HeaderMap) -> S3Result<()> {
     let bytes: usize = headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
@@ -131,6 +142,19 @@ fn known_service(service: &str) -> S3Result<()> {
             ),
         )),
     }
+}
+
+/// Any region will do, if it is spelt like one; a client that guesses is told the right one, as AWS does.
+fn known_region(signed: &Signed, ours: &str) -> S3Result<()> {
+    let given = &signed.region;
+    let spelt = given.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) && !given.starts_with('-');
+    if spelt || signed.service != "s3" {
+        return Ok(());
+    }
+    Err(error_with(
+        "AuthorizationHeaderMalformed",
+        format!("The authorization header is malformed; the region '{given}' is wrong; expecting '{ours}'"),
+    ))
 }
 
 fn known_key(access_key: &str) -> S3Result<()> {
@@ -269,9 +293,10 @@ fn payload(method: &Method, headers: &HeaderMap) -> S3Result<Payload> {
     })
 }
 
-fn presigned(query: &Query, headers: &HeaderMap, now: i64) -> S3Result<()> {
+fn presigned(query: &Query, headers: &HeaderMap, now: i64, region: &str) -> S3Result<()> {
     let Presigned { signed, at, expires } = Presigned::from_query(query)?;
     known_service(&signed.service)?;
+    known_region(&signed, region)?;
     known_key(&signed.access_key)?;
     covered(&signed, headers)?;
     if at.saturating_sub(now) > SKEW_SECONDS_MAX {
@@ -315,14 +340,16 @@ fn version_2(query: &Query, headers: &HeaderMap, now: i64, on: bool) -> S3Result
 }
 
 /// For the fuzzer: lines of `name: value`, the first one a query.
-pub fn fuzz(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
+pub fn fuzz(bytes: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return "no text".to_owned();
+    };
     let mut lines = text.lines();
     let Some(query) = Query::parse(lines.next()) else {
-        return;
+        return "no query".to_owned();
     };
     let mut headers = HeaderMap::new();
-    for line in lines {
+    for line in lines.take(100) {
         if let Some((name, value)) = line.split_once(':')
             && let (Ok(name), Ok(value)) = (
                 name.trim().parse::<http::HeaderName>(),
@@ -333,14 +360,43 @@ pub fn fuzz(bytes: &[u8]) {
         }
     }
     let before = headers.clone();
-    if let Ok(Mechanism::Header(_) | Mechanism::Presigned) =
-        check(&Method::PUT, &query, &mut headers, 1_700_000_000_000, false)
-    {
-        assert!(
-            before.contains_key("host") || query.has("X-Amz-Signature"),
-            "host is signed"
-        );
+    let accepted = Accepted {
+        region: "us-east-1",
+        sigv2: false,
+    };
+    match check(&Method::PUT, &query, &mut headers, 1_700_000_000_000, accepted) {
+        Ok(mechanism) => {
+            let signed = matches!(mechanism, Mechanism::Header(_) | Mechanism::Presigned);
+            let listed = signed_names(&query, &headers);
+            let amz = before.keys().map(http::HeaderName::as_str);
+            let mut amz = amz.filter(|name| name.starts_with("x-amz-") || *name == "host");
+            assert!(
+                !signed || amz.all(|name| listed.iter().any(|listed| listed == name)),
+                "SEC-1: every x-amz-* header and host is signed"
+            );
+            assert!(mechanism != Mechanism::V2, "version 2 is off");
+            format!("{mechanism:?}")
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .collect()
+        }
+        Err(refused) => {
+            let text = refused.message().unwrap_or_default();
+            format!("{}: {}", refused.code().as_str(), text.get(..24).unwrap_or(text))
+        }
     }
+}
+
+/// The names that a signature lists, read a second way, for the fuzzer to compare.
+fn signed_names(query: &Query, headers: &HeaderMap) -> Vec<String> {
+    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let header = header.and_then(|text| Some(text.rsplit_once("SignedHeaders=")?.1.split(',').next()?.trim()));
+    let parameter = query
+        .pairs()
+        .find(|(name, _)| name.eq_ignore_ascii_case("X-Amz-SignedHeaders"))
+        .map(|(_, value)| value);
+    let names = header.or(parameter).unwrap_or_default();
+    names.split(';').map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

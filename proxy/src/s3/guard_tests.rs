@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
-use super::{Mechanism, Payload, check};
+use super::{Accepted, Mechanism, Payload, check};
 use crate::s3::query::Query;
 
 /// Sun, 25 Jan 2026 00:00:00 GMT.
@@ -38,15 +38,24 @@ fn run(query: &str, pairs: &[Pair], sigv2: bool) -> Result<(Mechanism, HeaderMap
         );
     }
     let query = Query::parse(Some(query)).expect("it is UTF-8");
-    check(&Method::PUT, &query, &mut headers, NOW_MS, sigv2)
-        .map(|mechanism| (mechanism, headers))
-        .map_err(|refused| {
-            format!(
-                "{} {}",
-                refused.status_code().map_or(0, |s| s.as_u16()),
-                refused.code().as_str()
-            )
-        })
+    check(
+        &Method::PUT,
+        &query,
+        &mut headers,
+        NOW_MS,
+        Accepted {
+            region: "us-east-1",
+            sigv2,
+        },
+    )
+    .map(|mechanism| (mechanism, headers))
+    .map_err(|refused| {
+        format!(
+            "{} {}",
+            refused.status_code().map_or(0, |s| s.as_u16()),
+            refused.code().as_str()
+        )
+    })
 }
 
 fn code(query: &str, pairs: &[Pair]) -> String {
@@ -262,7 +271,19 @@ fn presigned_requests_have_bounds() {
     let mut headers: HeaderMap = [(http::header::HOST, HeaderValue::from_static("h"))]
         .into_iter()
         .collect();
-    assert!(check(&Method::GET, &query, &mut headers, NOW_MS + 2_000, false).is_err());
+    assert!(
+        check(
+            &Method::GET,
+            &query,
+            &mut headers,
+            NOW_MS + 2_000,
+            Accepted {
+                region: "us-east-1",
+                sigv2: false
+            }
+        )
+        .is_err()
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use identity::KeySource;
 use s3s::service::S3Service;
 use s3s::{Body, S3Request, S3Response, S3Result};
@@ -13,13 +13,13 @@ use store::RequestContext;
 
 use super::chunked::Framing;
 use super::conditions::Conditions;
-use super::errors::{error, invalid_argument, not_implemented};
+use super::errors::{error, invalid_argument};
 use super::guard::is_v4_parameter;
 use super::host::Domains;
 use super::query::Query;
 use super::range::ByteRange;
 use super::request::{Caller, Ticket, Unmeasured};
-use super::{copy_source, keepalive, refuse, small_body};
+use super::{copy_source, keepalive, parts, refuse, small_body};
 use crate::http::{Admission, Permit};
 
 /// The longest body of one PUT or one part (AWS: 5 GiB).
@@ -129,6 +129,7 @@ impl Interpreter {
             request.input
         };
         let slow = is_slow(&request.method, &query, &caller);
+        let bare_etag = request.method == Method::GET && query.has("attributes");
         let inner = build(request.method, &target, &query, headers, body, caller)?;
         let operations = self.operations.clone();
         let answer = async move {
@@ -142,6 +143,11 @@ impl Interpreter {
             keepalive::answer(answer, &self.keepalive, &ticket).await?
         } else {
             answer.await?
+        };
+        let response = if bare_etag {
+            parts::with_bare_etag(response)
+        } else {
+            response
         };
         Ok(handed_on(response, permit))
     }
@@ -338,11 +344,12 @@ fn build(
     Ok(request)
 }
 
-/// The answer on its way through the first service, with the permit that ends with its body.
+/// The answer on its way through the first service, with the status its operation chose and the permit that ends with
+/// its body.
 fn handed_on(response: http::Response<Body>, permit: Permit) -> S3Response<Body> {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let mut answer = S3Response::with_headers(body, parts.headers);
-    answer.status = Some(parts.status);
+    answer.status = Some(parts.extensions.remove::<StatusCode>().unwrap_or(parts.status));
     answer.extensions = parts.extensions;
     answer.extensions.insert(Arc::new(permit));
     answer
@@ -353,15 +360,4 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
         .get(name)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned)
-}
-
-/// Browser forms are not implemented; s3s would begin to read one before anything is verified.
-pub(crate) fn refuse_forms(method: &Method, headers: &HeaderMap) -> S3Result<()> {
-    let form = text(headers, "content-type")
-        .is_some_and(|kind| kind.trim().to_ascii_lowercase().starts_with("multipart/form-data"));
-    if form && *method == Method::POST {
-        Err(not_implemented("browser form uploads"))
-    } else {
-        Ok(())
-    }
 }

@@ -9,6 +9,7 @@
 //!                      than AWS are taken out and read here; small bodies are read and verified
 //!         -> s3s       path and query to operation, XML in and out (second s3s service)
 //!         -> service   one method per operation, each in the module of its subject -> store
+//! form                 a browser's form instead: its policy is verified, and it goes on as a PUT at `interpret`
 //! answer <- answer     error documents completed (request id, resource), HEAD and 304 without bodies
 //! ```
 //! Two s3s services because s3s looks at a request only once, from signature to operation, and leaves no place between
@@ -27,6 +28,9 @@ mod cors;
 mod deletes;
 mod edge;
 mod errors;
+mod form;
+mod form_policy;
+mod form_post;
 mod guard;
 mod host;
 mod interpret;
@@ -36,6 +40,7 @@ mod multipart;
 mod names;
 mod objects;
 mod parts;
+mod public_access;
 mod query;
 mod range;
 mod read;
@@ -55,10 +60,13 @@ pub use edge::{EdgeBody, S3Edge};
 
 use crate::http::AdmissionOptions;
 
-/// What the parsers of untrusted text do, for fuzzers: each takes bytes and must neither panic nor hang.
+/// What the parsers of untrusted text do, for fuzzers: each takes bytes, must neither panic nor hang, and tells what
+/// became of them.
 pub mod fuzzing {
     pub use super::chunked::fuzz as chunked_frames;
     pub use super::copy_source::fuzz as copy_source;
+    pub use super::form::fuzz as form;
+    pub use super::form_policy::fuzz as form_policy;
     pub use super::guard::fuzz as guard;
     pub use super::range::fuzz as range;
     pub use super::tagging::fuzz as tagging_header;

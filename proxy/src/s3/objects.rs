@@ -90,7 +90,8 @@ pub(crate) async fn put(
     let mut output = dto::PutObjectOutput {
         checksum_type: done.checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
         e_tag: Some(etag(&done.etag)),
-        version_id: done.versioned.then(|| version_text(done.seq, done.null)),
+        // A null version of a suspended bucket is not told.
+        version_id: (done.versioned && !done.null).then(|| version_text(done.seq, false)),
         ..Default::default()
     };
     show_checksum!(output, &done.checksum, 0);

@@ -1,7 +1,7 @@
 //! What is told of parts: ListParts of an upload, GetObjectAttributes of an object.
 
 use s3s::dto::{self, ObjectAttributes};
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::{Body, S3Request, S3Response, S3Result};
 use store::{Bucket, ObjectHead, PartRow};
 
 use super::checksums::{algorithm_dto, kind_dto, show_checksum};
@@ -189,4 +189,23 @@ pub(crate) async fn attributes(
         version_id: head.versioned.then(|| version_text(object.seq, object.null)),
         ..Default::default()
     }))
+}
+
+/// GetObjectAttributes tells the tag without quotes, unlike every other document; s3s knows only the quoted form.
+pub(crate) fn with_bare_etag(response: http::Response<Body>) -> http::Response<Body> {
+    let (parts, body) = response.into_parts();
+    let Some(bytes) = body.bytes() else {
+        return http::Response::from_parts(parts, body);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let bare = text.split_once("<ETag>").and_then(|(front, rest)| {
+        let (tag, end) = rest.split_once("</ETag>")?;
+        let tag = tag
+            .trim_start_matches("&quot;")
+            .trim_end_matches("&quot;")
+            .trim_matches('"');
+        Some(format!("{front}<ETag>{tag}</ETag>{end}"))
+    });
+    let body = bare.map_or_else(|| Body::from(bytes.clone()), Body::from);
+    http::Response::from_parts(parts, body)
 }

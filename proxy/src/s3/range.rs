@@ -55,17 +55,30 @@ fn offset(text: &str) -> Option<u64> {
 }
 
 /// For the fuzzer.
-pub fn fuzz(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let size = bytes.len() as u64;
-        if let Some(range) = ByteRange::parse(text).and_then(|range| range.within(size)) {
-            assert!(
-                range.start < range.end && range.end <= size,
-                "a range stays within the object"
-            );
-        }
-        let _ = ByteRange::parse_copy(text);
+pub fn fuzz(bytes: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return "no text".to_owned();
+    };
+    let size = bytes.len() as u64;
+    let range = ByteRange::parse(text);
+    let within = range.and_then(|range| range.within(size));
+    if let Some(range) = &within {
+        assert!(
+            range.start < range.end && range.end <= size,
+            "a range stays within the object"
+        );
     }
+    let kind = match range {
+        None => "none",
+        Some(ByteRange::From(_, None)) => "to the end",
+        Some(ByteRange::From(..)) => "from and to",
+        Some(ByteRange::Last(_)) => "the last",
+    };
+    format!(
+        "{kind}, within: {}, of a copy: {}",
+        within.is_some(),
+        ByteRange::parse_copy(text).is_some()
+    )
 }
 
 #[cfg(test)]

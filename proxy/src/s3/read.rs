@@ -214,7 +214,8 @@ pub(crate) async fn get(
         output.body = Some(StreamingBlob::from(Body::http_body_unsync(Bytes { stream, left })));
     }
     let mut response = S3Response::with_headers(output, headers);
-    response.status = Some(status(&span));
+    // s3s sets the status of its own operations by itself; `interpret` puts this one on.
+    response.extensions.insert(status(&span));
     Ok(response)
 }
 
@@ -243,7 +244,7 @@ pub(crate) async fn head(
     };
     show_checksum!(output, checksum, reader.head.parts.unwrap_or(0));
     let mut response = S3Response::with_headers(output, headers);
-    response.status = Some(status(&span));
+    response.extensions.insert(status(&span));
     Ok(response)
 }
 

@@ -10,7 +10,8 @@ use store::{Bucket, Store};
 use super::errors::{error, from_store};
 use super::request::Caller;
 use super::{
-    S3Options, buckets, copy, cors, deletes, list, multipart, objects, parts, read, tagging, unconfigured, versions,
+    S3Options, buckets, copy, cors, deletes, list, multipart, objects, parts, public_access, read, tagging,
+    unconfigured, versions,
 };
 
 /// The operations over one store. Cheap to clone.
@@ -131,7 +132,9 @@ operations! {
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unconfigured::policy_status;
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = unconfigured::lifecycle;
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = unconfigured::encryption;
-    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = unconfigured::public_access_block;
+    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = public_access::put;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = public_access::get;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = public_access::delete;
     get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = unconfigured::object_lock;
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = unconfigured::retention;
     get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = unconfigured::legal_hold;

@@ -50,7 +50,14 @@ impl Document<'_> {
         max: usize,
     ) -> S3Result<Bytes> {
         let ticket = &caller.ticket;
-        let promise = Promise::of(headers)?.with_payload(caller.payload);
+        let of_object = *self.method == Method::POST && self.query.has("uploadId");
+        let promise = if of_object {
+            // The checksum in a Complete's header is the object's, not the document's.
+            Promise::of_document(headers)?
+        } else {
+            Promise::of(headers)?
+        };
+        let promise = promise.with_payload(caller.payload);
         if needs_digest(self.method, self.has_key, self.query) && !promise.is_any() {
             return Err(invalid_request(
                 "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",

@@ -75,6 +75,7 @@ pub(crate) fn from_header(text: Option<&str>) -> S3Result<Attributes> {
     if repeated {
         return Err(malformed());
     }
+    tags.sort_unstable();
     checked(tags, OBJECT_TAGS_MAX)
 }
 
@@ -222,11 +223,16 @@ pub(crate) async fn delete_bucket(
 }
 
 /// For the fuzzer.
-pub fn fuzz(bytes: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(tags) = from_header(Some(text))
-    {
-        assert!(tags.len() <= OBJECT_TAGS_MAX, "the limits hold");
+pub fn fuzz(bytes: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return "no text".to_owned();
+    };
+    match from_header(Some(text)) {
+        Ok(tags) => {
+            assert!(tags.len() <= OBJECT_TAGS_MAX, "the limits hold");
+            format!("{} tags", tags.len())
+        }
+        Err(refused) => refused.message().unwrap_or_default().to_owned(),
     }
 }
 

@@ -43,7 +43,6 @@ none! {
     policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput, "GetBucketPolicyStatus", "NoSuchBucketPolicy";
     lifecycle(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput, "GetBucketLifecycleConfiguration", "NoSuchLifecycleConfiguration";
     encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput, "GetBucketEncryption", "ServerSideEncryptionConfigurationNotFoundError";
-    public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput, "GetPublicAccessBlock", "NoSuchPublicAccessBlockConfiguration";
     object_lock(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput, "GetObjectLockConfiguration", "ObjectLockConfigurationNotFoundError";
     replication(GetBucketReplicationInput) -> GetBucketReplicationOutput, "GetBucketReplication", "ReplicationConfigurationNotFoundError";
     website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput, "GetBucketWebsite", "NoSuchWebsiteConfiguration";

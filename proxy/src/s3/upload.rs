@@ -13,6 +13,7 @@ use store::BodyError;
 
 use super::errors::message;
 use super::request::Ticket;
+use crate::http::Stalled;
 
 /// A body for the store. The last piece is handed on only after the stream has ended well: s3s finds a wrong signature
 /// of the payload or of the last chunk after the last byte, and a reader that counts bytes would not wait for that.
@@ -66,6 +67,9 @@ impl Stream for Held {
 /// their names are looked for in their text.
 pub(crate) fn body_error(error: &StdError, ticket: &Ticket) -> BodyError {
     let code = ticket.body_fault.get().copied().unwrap_or_else(|| {
+        if stalled(error) {
+            return "RequestTimeout";
+        }
         let text = error.to_string();
         let known = [
             ("SignatureMismatch", "SignatureDoesNotMatch"),
@@ -84,4 +88,9 @@ pub(crate) fn body_error(error: &StdError, ticket: &Ticket) -> BodyError {
         code,
         message: message(code).to_owned(),
     }
+}
+
+fn stalled(error: &StdError) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error.as_ref();
+    std::iter::successors(Some(first), |cause| cause.source()).any(|cause| cause.is::<Stalled>())
 }
