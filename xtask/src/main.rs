@@ -10,6 +10,7 @@
 mod acceptance;
 mod bench;
 mod cargo;
+mod s3_tests;
 mod sim;
 mod tidy;
 mod verify;
@@ -44,6 +45,8 @@ enum Task {
     Acceptance(acceptance::AcceptanceArgs),
     /// The whole cluster simulated, seed by seed.
     Sim(sim::SimArgs),
+    /// The public tests ceph/s3-tests against a real cluster.
+    S3Tests(s3_tests::S3TestsArgs),
     /// The measurements of docs/benchmarks.md.
     Bench(bench::BenchArgs),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Acceptance(args) => acceptance::run(&args),
         Task::Sim(args) => sim::run(&args),
+        Task::S3Tests(args) => s3_tests::run(&args),
         Task::Bench(args) => bench::run(&args),
     };
     match done {
