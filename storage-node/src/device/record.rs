@@ -312,5 +312,47 @@ fn le_u128(bytes: &[u8], at: usize) -> u128 {
     u128::from_le_bytes(bytes[at..at + 16].try_into().expect("the slice has 16 bytes"))
 }
 
+/// For the fuzzer: bytes of a segment at some place, as they came and with magic, place and check put right, so that
+/// what stands behind the check is read too. What is read is what would be written.
+pub fn fuzz(bytes: &[u8]) -> String {
+    const SALT: [u8; 32] = [7; 32];
+    let place = Place {
+        segment: 3,
+        offset: 128,
+    };
+    let cluster = ClusterId(5);
+    if let Some((header, _)) = SegmentHeader::decode(bytes) {
+        assert_eq!(SegmentHeader::decode(&header.encode()), Some((header, false)));
+    }
+    let mut right = bytes.to_vec();
+    right.resize(right.len().clamp(HEAD_BYTES, HEAD_AND_TABLE_MAX), 0);
+    let kind = (right[4] % 6).max(1);
+    right[..8].copy_from_slice(&[b'H', b'R', b'E', b'C', kind, VERSION, 0, 0]);
+    right[8..16].copy_from_slice(&place.segment.to_le_bytes());
+    right[16..20].copy_from_slice(&place.offset.to_le_bytes());
+    let len = le_u32(&right, 60);
+    let frames = if kind == 1 && len as usize <= BLOB_BYTES_MAX {
+        frames_of(len)
+    } else {
+        0
+    };
+    if let Some(covered) = right.get(..HEAD_BYTES + 4 * frames) {
+        let check = check_of(&SALT, covered);
+        right[120..128].copy_from_slice(&check);
+    }
+    let Some(record) = Record::decode(&right, place, &SALT, cluster) else {
+        return format!("not a record of kind {kind}");
+    };
+    let again = record.encode(&SALT);
+    assert_eq!(Record::decode(&again, place, &SALT, cluster).as_ref(), Some(&record));
+    if !matches!(record.kind, Kind::Void { .. }) {
+        assert!(
+            record.disk_bytes() as usize >= again.len(),
+            "the payload lies behind the table"
+        );
+    }
+    format!("kind {kind}, frames: {}", record.frame_crcs.len().min(2))
+}
+
 #[cfg(test)]
 mod tests;
