@@ -14,6 +14,7 @@ mod bench;
 mod client;
 mod config;
 mod doctor;
+mod join;
 mod logging;
 mod node_metrics;
 mod operator;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata::ids::{DeviceId, NodeId};
+use metadata::model::PolicyId;
 use storage_node::client::ClusterClient;
 use storage_node::node::NodeStatus;
 use storage_node::node::admin::{AdminAnswer, AdminCall};
@@ -16,6 +17,8 @@ use crate::admin_api::Operator;
 
 /// How long a node may take to say something of itself.
 const REPORT_MAX: Duration = Duration::from_secs(3);
+/// How long a change of the live rings may take.
+const CHANGE_MAX: Duration = Duration::from_secs(15);
 /// How long building an index anew may take: it reads every segment of the device.
 const REBUILD_MAX: Duration = Duration::from_secs(3600);
 
@@ -37,11 +40,7 @@ impl WireOperator {
         let Some(node) = self.client.home(device) else {
             return Err(format!("no ring names device {device}"));
         };
-        match self.client.admin(node, call, longest).await? {
-            AdminAnswer::Done(sentence) => Ok(sentence),
-            AdminAnswer::Failed(sentence) => Err(sentence),
-            AdminAnswer::WatchersApplied(_) => Err(format!("node {node} gave an answer of another kind")),
-        }
+        self.tell(node, call, longest).await
     }
 
     async fn report(&self, node: NodeId) -> Result<NodeStatus, String> {
@@ -69,8 +68,30 @@ impl Operator for WireOperator {
         self.report(self.own?).await.ok()
     }
 
+    async fn tell(&self, node: NodeId, call: &AdminCall, longest: Duration) -> Result<String, String> {
+        match self.client.admin(node, call, longest).await? {
+            AdminAnswer::Done(sentence) => Ok(sentence),
+            AdminAnswer::Failed(sentence) => Err(sentence),
+            AdminAnswer::WatchersApplied(_) => Err(format!("node {node} gave an answer of another kind")),
+        }
+    }
+
     fn cluster(&self) -> Option<&ClusterClient> {
         Some(&self.client)
+    }
+
+    async fn device_failed(&self, device: DeviceId, failed: bool) -> Result<String, String> {
+        if self.client.home(device).is_none() {
+            return Err(format!("no ring names device {device}"));
+        }
+        let policy = PolicyId::default();
+        let changed = self.client.device_failed(policy, device, failed, CHANGE_MAX).await;
+        changed.map_err(|error| error.to_string())?;
+        Ok(if failed {
+            format!("device {device} counts as failed: others stand in, and its copies are made anew there")
+        } else {
+            format!("device {device} is in use again: its partitions come back to it")
+        })
     }
 
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String> {

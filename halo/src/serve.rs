@@ -13,6 +13,7 @@
 
 mod parts;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use clock::{Dice, SystemClock, SystemDice, WallClock};
 use hyper_util::service::TowerToHyperService;
-use identity::{Directory, Identity};
-use metadata::ids::ClusterId;
+use identity::Identity;
+use metadata::ids::{ClusterId, NodeId};
 use proxy::http::{Server, ServerOptions, Tls};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage_node::node::StorageNode;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin_api::{self, AdminParts, Readiness};
 use crate::config::load::{Loaded, load};
 use crate::config::{Config, Role};
+use crate::join::JoinDesk;
 use crate::logging;
 use crate::operator::WireOperator;
 use crate::readiness::{EdgeReadiness, StorageReadiness};
@@ -54,6 +56,9 @@ pub struct ServerArgs {
     /// Only check the configuration; an unknown key is an error.
     #[arg(long)]
     check_config: bool,
+    /// The first start of a node that joins a cluster that exists: the token that `halo admin node add` made there.
+    #[arg(long, value_name = "TOKEN", env = "HALO_JOIN_TOKEN", hide_env_values = true)]
+    join: Option<String>,
 }
 
 /// Runs `halo server` until SIGTERM or SIGINT.
@@ -75,7 +80,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     }
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, args.join.as_deref()));
     // Threads that wait for a disk that never answers must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(2));
     if let Err(error) = &served {
@@ -106,7 +111,7 @@ struct Chance {
     dice: Arc<dyn Dice>,
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, join: Option<&str>) -> anyhow::Result<()> {
     let chance = Chance {
         clock: Arc::new(SystemClock),
         dice: Arc::new(SystemDice),
@@ -117,6 +122,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = admin_api::bind(config.admin.listen).await?;
     let token = parts::read_secret(&config.admin.token_file)?;
 
+    if let Some(token) = join {
+        join_cluster(&config, cluster, token, &chance).await?;
+    }
     let storage = start_storage(&config, cluster, &chance).await?;
     let client = match &storage {
         Some(node) => node.client().clone(),
@@ -127,7 +135,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let at_rest = parts::at_rest_key(&config.cluster)?;
     let identity = Arc::new(parts::identity(&config, store.clone(), &at_rest, &chance));
     let directory = identity.directory();
-    let edges = Edges::start(&config, &store, &directory, &chance).await?;
+    let edges = Edges::start(&config, &store, &identity, &at_rest, &chance).await?;
     let keystone = serve_identity(&config, &identity).await?;
     let readiness: Arc<dyn Readiness> = match &storage {
         Some(node) if !config.has(Role::Proxy) => Arc::new(StorageReadiness::new(node.shards().clone())),
@@ -164,6 +172,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes the token before anything of this node is known to the cluster.
+async fn join_cluster(config: &Config, cluster: ClusterId, token: &str, chance: &Chance) -> anyhow::Result<()> {
+    let section = config
+        .storage
+        .as_ref()
+        .context("--join is for a process with role \"storage\"")?;
+    let client = parts::remote_client(&config.cluster, cluster, chance)?;
+    let desk = JoinDesk {
+        metadata: client.planes().metadata,
+        clock: chance.clock.clone(),
+        dice: chance.dice.clone(),
+    };
+    desk.join(token, NodeId(section.node)).await?;
+    tracing::info!(node = section.node, "joins the cluster");
+    Ok(())
+}
+
 /// The storage node of a process with that role; the configured ring becomes the first one of a new cluster.
 async fn start_storage(config: &Config, cluster: ClusterId, chance: &Chance) -> anyhow::Result<Option<StorageNode>> {
     let Some(section) = config.storage.as_ref().filter(|_| config.has(Role::Storage)) else {
@@ -185,11 +210,7 @@ async fn serve_identity(config: &Config, identity: &Arc<Identity>) -> anyhow::Re
     edges.certificate = section.tls.as_ref().map(parts::read_certificate).transpose()?;
     let service = TowerToHyperService::new(identity::http::router(identity.clone()));
     for address in &section.listen {
-        let options = ServerOptions {
-            drain: DRAIN_MAX,
-            ..ServerOptions::default()
-        };
-        let server = Server::bind_with(*address, edges.certificate.clone(), options).await?;
+        let server = edges.bind(*address).await?;
         let ending = edges.ending.clone().cancelled_owned();
         edges.servers.spawn(server.run(service.clone(), ending));
     }
@@ -203,7 +224,7 @@ async fn serve_identity(config: &Config, identity: &Arc<Identity>) -> anyhow::Re
     Ok(edges)
 }
 
-/// The listeners that serve S3; none without that role.
+/// The listeners that serve S3 and Swift; none without that role.
 struct Edges {
     certificate: Option<Tls>,
     ending: CancellationToken,
@@ -222,7 +243,8 @@ impl Edges {
     async fn start(
         config: &Config,
         store: &Store,
-        directory: &Arc<Directory>,
+        identity: &Arc<Identity>,
+        at_rest: &[u8; 32],
         chance: &Chance,
     ) -> anyhow::Result<Self> {
         let mut edges = Self {
@@ -234,18 +256,38 @@ impl Edges {
             return Ok(edges);
         };
         edges.certificate = section.tls.as_ref().map(parts::read_certificate).transpose()?;
-        let edge = parts::edge(section, store.clone(), directory.clone(), chance);
+        let edge = parts::edge(section, store.clone(), identity.directory(), chance);
         for address in &section.listen {
-            let options = ServerOptions {
-                drain: DRAIN_MAX,
-                ..ServerOptions::default()
-            };
-            let server = Server::bind_with(*address, edges.certificate.clone(), options).await?;
+            let server = edges.bind(*address).await?;
             edges
                 .servers
                 .spawn(server.run(edge.clone(), edges.ending.clone().cancelled_owned()));
         }
+        if let Some(swift) = &section.swift {
+            let edge = parts::swift_edge(section, swift, store.clone(), identity, at_rest, chance)?;
+            for address in &swift.listen {
+                let server = edges.bind(*address).await?;
+                edges
+                    .servers
+                    .spawn(server.run(edge.clone(), edges.ending.clone().cancelled_owned()));
+            }
+            let ending = edges.ending.clone();
+            edges.servers.spawn(async move {
+                tokio::select! {
+                    () = edge.sweep() => {}
+                    () = ending.cancelled() => {}
+                }
+            });
+        }
         Ok(edges)
+    }
+
+    async fn bind(&self, address: SocketAddr) -> anyhow::Result<Server> {
+        let options = ServerOptions {
+            drain: DRAIN_MAX,
+            ..ServerOptions::default()
+        };
+        Ok(Server::bind_with(address, self.certificate.clone(), options).await?)
     }
 
     /// Takes no new requests and waits, bounded by [`DRAIN_MAX`], for those in progress.

@@ -8,6 +8,7 @@ pub mod client;
 pub mod device;
 pub mod ground;
 pub mod node;
+mod open_files;
 pub mod shard;
 pub mod threads;
 pub mod wire;

@@ -31,6 +31,16 @@ impl RequestContext {
         }
     }
 
+    /// The same request, acting for another project: the commands of both are numbered together, since two under one
+    /// id would be one.
+    #[must_use]
+    pub fn acting_for(&self, project: ProjectId) -> Self {
+        Self {
+            project,
+            ..self.clone()
+        }
+    }
+
     /// The id of the request's next command: derived from the request and the command's number, so that no two
     /// commands share one. It is asked for once per command and kept through all repeats of it (exactly once).
     ///
@@ -54,8 +64,9 @@ mod tests {
     #[test]
     fn commands_of_one_request_never_share_an_id() {
         let cx = RequestContext::new(RequestId::new(5, 7), "p".into(), Duration::from_secs(1));
-        let ids: std::collections::HashSet<_> = (0..100).map(|_| cx.clone().next_command(9)).collect();
-        assert_eq!(ids.len(), 100);
+        let others = (0..100).map(|_| cx.acting_for("q".into()).next_command(9));
+        let ids: std::collections::HashSet<_> = (0..100).map(|_| cx.clone().next_command(9)).chain(others).collect();
+        assert_eq!(ids.len(), 200);
         assert!(ids.iter().all(|id| id.made_ms() == 9));
     }
 

@@ -28,6 +28,7 @@ class Load:
     def __init__(self, cluster, folder, workers=4, endpoint=None, seed=1, rclone=True):
         self.cluster = cluster
         self.endpoint = endpoint
+        self.seed = seed
         client = self.client()
         if BUCKET not in [b["Name"] for b in client.list_buckets()["Buckets"]]:
             client.create_bucket(Bucket=BUCKET)
@@ -105,7 +106,7 @@ class Worker:
     def __init__(self, load, number, seed):
         self.load = load
         self.name = f"worker {number}"
-        self.prefix = f"w{number}/"
+        self.prefix = f"w{number}-{seed}/"
         self.random = random.Random(seed * 1000 + number)
         self.client = load.client()
         #: key -> what a read may show: digests of bodies, or ABSENT
@@ -270,7 +271,7 @@ class RcloneWorker:
 
     def work(self):
         while not self.load.stopped.is_set():
-            target = f":s3:{BUCKET}/rclone/{len(self.copied) + self.failed}"
+            target = f":s3:{BUCKET}/rclone-{self.load.seed}/{len(self.copied) + self.failed}"
             copied, _ = self.command("copy", "--transfers", "4", str(self.source), target)
             if copied:
                 self.copied.append(target)

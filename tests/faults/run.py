@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(1, str(HERE.parent / "acceptance"))
 
 import cluster as processes  # noqa: E402
-from cases import cuts, disks, kills, versions  # noqa: E402
+from cases import cuts, disks, growth, kills, refusals, stores, versions  # noqa: E402
 
 CASES = {
     "kill_leader": kills.kill_leader,
@@ -38,13 +38,19 @@ CASES = {
     "disk_read_only": disks.read_only,
     "disk_damaged": disks.damaged,
     "disk_replaced_empty": disks.vanished,
+    "store_damaged": stores.damaged,
+    "store_emptied": stores.emptied,
+    "store_majority_lost": stores.majority_lost,
+    "store_restored": stores.restored,
     "cut_leader": cuts.leader_alone,
     "cut_two": cuts.two_apart,
     "cut_one_way": cuts.one_way,
     "cut_proxy": cuts.from_proxy,
     "mixed_version": versions.mixed,
+    "grow": growth.grow,
+    "refusals": refusals.refusals,
 }
-SMALL = ("kill_leader", "disk_damaged", "cut_leader")
+SMALL = ("kill_leader", "store_majority_lost", "cut_leader")
 
 
 class Skipped(Exception):

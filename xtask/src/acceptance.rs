@@ -66,11 +66,12 @@ pub fn run(args: &AcceptanceArgs) -> anyhow::Result<()> {
 }
 
 /// The Python that has the clients' libraries: the environment that `./dev test` makes, or else the system's.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     clients().map_or_else(|| PathBuf::from("python3"), |folder| folder.join("python3"))
 }
 
-fn clients() -> Option<PathBuf> {
+/// The folder of the clients that were installed for the tests.
+pub fn clients() -> Option<PathBuf> {
     let made = std::env::var_os("HALO_TEST_VENV").map(PathBuf::from);
     let usual = || Some(Path::new(&std::env::var_os("HOME")?).join(".cache/halo/venv"));
     made.or_else(usual)

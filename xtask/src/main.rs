@@ -1,4 +1,4 @@
-//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `sim`, `bench`.
+//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `s3-tests`, `sim`, `bench`.
 //!
 //! Knows: the tree, cargo, and the programs the tests need. Must not know: what Halo does.
 
@@ -10,6 +10,7 @@
 mod acceptance;
 mod bench;
 mod cargo;
+mod faults;
 mod s3_tests;
 mod sim;
 mod tidy;
@@ -43,10 +44,12 @@ enum Task {
     Tidy,
     /// Real clients against real processes.
     Acceptance(acceptance::AcceptanceArgs),
-    /// The whole cluster simulated, seed by seed.
-    Sim(sim::SimArgs),
+    /// Killed, paused and cut processes, spoiled disks and stores, under the load of real clients.
+    Faults(faults::FaultsArgs),
     /// The public tests ceph/s3-tests against a real cluster.
     S3Tests(s3_tests::S3TestsArgs),
+    /// The whole cluster simulated, seed by seed.
+    Sim(sim::SimArgs),
     /// The measurements of docs/benchmarks.md.
     Bench(bench::BenchArgs),
 }
@@ -58,8 +61,9 @@ fn main() -> ExitCode {
         Task::Up { options } => cargo::up(&options),
         Task::Tidy => tidy::run(),
         Task::Acceptance(args) => acceptance::run(&args),
-        Task::Sim(args) => sim::run(&args),
+        Task::Faults(args) => faults::run(&args),
         Task::S3Tests(args) => s3_tests::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::Bench(args) => bench::run(&args),
     };
     match done {

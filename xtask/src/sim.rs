@@ -8,12 +8,15 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use clock::{SystemClock, WallClock};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cargo::{cargo, root, step};
 
 /// Seeds run when no number is given.
 const FIXED: u64 = 200;
+/// New seeds with every change.
+const FRESH: u64 = 20;
 /// Failures shown in full; more are counted.
 const SHOWN_MAX: usize = 5;
 
@@ -50,6 +53,16 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
         return one(&program, seed, args);
     }
     many(&program, (args.from..args.from + args.seeds).collect(), args.jobs)
+}
+
+/// What every change is tested with: the fixed seeds, and some that nobody has run before.
+///
+/// # Errors
+/// When a seed breaks a promise.
+pub fn verify() -> anyhow::Result<()> {
+    let program = build()?;
+    let fresh = SystemClock.now_ms();
+    many(&program, (1..=FIXED).chain(fresh..fresh + FRESH).collect(), None)
 }
 
 fn build() -> anyhow::Result<PathBuf> {

@@ -4,6 +4,8 @@ use clap::Args;
 
 use crate::acceptance::{self, AcceptanceArgs};
 use crate::cargo::{cargo, has, step};
+use crate::faults::{self, FaultsArgs};
+use crate::sim;
 use crate::tidy;
 
 /// What may be left out.
@@ -37,8 +39,10 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         step("dependencies", &mut cargo(&policy))?;
     }
     tests()?;
+    sim::verify()?;
     if !args.no_acceptance {
         acceptance::run(&AcceptanceArgs::small())?;
+        faults::run(&FaultsArgs::small())?;
     }
     eprintln!("== all checks passed");
     Ok(())

@@ -58,7 +58,7 @@ impl AdminClient {
     /// # Errors
     /// [`AdminError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
-        decode(&self.call(Method::GET, path, Bytes::new()).await?)
+        decode(&self.call(Method::GET, path, Bytes::new(), ANSWER_MAX).await?)
     }
 
     /// Makes or does something.
@@ -66,8 +66,21 @@ impl AdminClient {
     /// # Errors
     /// [`AdminError`].
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AdminError> {
+        self.post_within(path, body, ANSWER_MAX).await
+    }
+
+    /// Does something that may take long.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        longest: Duration,
+    ) -> Result<T, AdminError> {
         let body = serde_json::to_vec(body).expect("a request has a JSON form");
-        decode(&self.call(Method::POST, path, body.into()).await?)
+        decode(&self.call(Method::POST, path, body.into(), longest).await?)
     }
 
     /// Takes something away.
@@ -75,21 +88,23 @@ impl AdminClient {
     /// # Errors
     /// [`AdminError`].
     pub async fn delete(&self, path: &str) -> Result<(), AdminError> {
-        self.call(Method::DELETE, path, Bytes::new()).await.map(drop)
+        self.call(Method::DELETE, path, Bytes::new(), ANSWER_MAX)
+            .await
+            .map(drop)
     }
 
     /// Asks one endpoint after the other. The next one is asked only when this one gave no answer at all, so that
     /// nothing is done twice.
-    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Vec<u8>, AdminError> {
+    async fn call(&self, method: Method, path: &str, body: Bytes, longest: Duration) -> Result<Vec<u8>, AdminError> {
         let mut tried = Vec::new();
         for endpoint in &self.endpoints {
             let target = Target::of(endpoint, None)?;
             let request = self.request(&target, &method, path, body.clone());
-            let answer = tokio::time::timeout(ANSWER_MAX, Connection::to(target).send(request, Keep::Everything)).await;
+            let answer = tokio::time::timeout(longest, Connection::to(target).send(request, Keep::Everything)).await;
             match answer {
                 Ok(Ok(answer)) => return accept(answer),
                 Ok(Err(error)) => tried.push(format!("{endpoint}: {error}")),
-                Err(_) => tried.push(format!("{endpoint}: no answer in {} s", ANSWER_MAX.as_secs())),
+                Err(_) => tried.push(format!("{endpoint}: no answer in {} s", longest.as_secs())),
             }
         }
         Err(AdminError::NotReachable(tried.join("; ")))

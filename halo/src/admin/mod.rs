@@ -3,6 +3,7 @@
 //! Knows: the API's paths and answers, and how to show them. Must not know: the cluster's inside.
 
 pub mod client;
+mod recovery;
 mod repair;
 mod tables;
 
@@ -66,6 +67,15 @@ enum Action {
     Repair(RepairAction),
     /// Count every copy of every version anew: metadata against devices. Exit code 1 unless all is well.
     Verify(repair::VerifyArgs),
+    /// Nodes.
+    #[command(subcommand)]
+    Node(recovery::NodeAction),
+    /// Shards that have lost their majority.
+    #[command(subcommand)]
+    Shard(recovery::ShardAction),
+    /// Backups of the metadata.
+    #[command(subcommand)]
+    Metadata(recovery::MetadataAction),
     /// Users and tokens; everything else about them is done with the openstack client.
     #[command(subcommand)]
     Identity(IdentityAction),
@@ -132,21 +142,31 @@ enum ObjectAction {
 }
 
 #[derive(Subcommand, Debug)]
-enum IdentityAction {
-    /// Make a new token key and forget the oldest of three. Twice within the life of a token ends tokens early.
-    RotateKeys,
-}
-
-#[derive(Subcommand, Debug)]
 enum RepairAction {
     /// What lacks a copy, since when, and who is on it. Exit code 1 unless nothing does.
     Status,
 }
 
 #[derive(Subcommand, Debug)]
+enum IdentityAction {
+    /// Make a new token key and forget the oldest of three. Twice within the life of a token ends tokens early.
+    RotateKeys,
+}
+
+#[derive(Subcommand, Debug)]
 enum DeviceAction {
     /// Throw a device's index away and build it anew from its segments.
     RebuildIndex {
+        /// Its number in the ring.
+        device: u32,
+    },
+    /// A disk is lost: have others stand in for it and make its copies anew there.
+    Fail {
+        /// Its number in the ring.
+        device: u32,
+    },
+    /// A disk that counted as failed is back, or an empty one is in its place: give it its partitions again.
+    Replace {
         /// Its number in the ring.
         device: u32,
     },
@@ -162,14 +182,22 @@ enum DeviceAction {
 /// # Errors
 /// With a sentence for people.
 pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
-    let client = client(&args)?;
     let shown = Shown { json: args.json };
+    if let Action::Metadata(recovery::MetadataAction::Restore { from, config }) = &args.action {
+        let done = recovery::restored(from, config)?;
+        shown.show(&done, || terminal::line(&done.done))?;
+        return Ok(true);
+    }
+    let client = client(&args)?;
     match args.action {
         Action::Status => {
             let status: Status = client.get("/v1/status").await?;
             shown.show(&status, || tables::status(&status))?;
             return Ok(status.short_chunks.is_some());
         }
+        Action::Node(action) => recovery::node(&client, action, &shown).await?,
+        Action::Shard(action) => recovery::shard(&client, action, &shown).await?,
+        Action::Metadata(action) => recovery::metadata(&client, action, &shown).await?,
         Action::Key(action) => key(&client, action, &shown).await?,
         Action::Project(ProjectAction::Create { name, id }) => {
             let made: ProjectLine = client.post("/v1/projects", &NewProject { name, id }).await?;
@@ -200,10 +228,6 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
             let place: Place = client.post("/v1/objects/where", &wanted).await?;
             shown.show(&place, || tables::place(&place))?;
         }
-        Action::Identity(IdentityAction::RotateKeys) => {
-            let done: DoneLine = client.post("/v1/identity/rotate-keys", &serde_json::json!({})).await?;
-            shown.show(&done, || terminal::line(&done.done))?;
-        }
         Action::Repair(RepairAction::Status) => {
             let status: RepairStatus = client.get("/v1/repair").await?;
             shown.show(&status, || repair::show_status(&status))?;
@@ -214,12 +238,20 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
             shown.show(&verified, || repair::show(&verified))?;
             return Ok(verified.whole);
         }
+        Action::Identity(IdentityAction::RotateKeys) => {
+            let done: DoneLine = client.post("/v1/identity/rotate-keys", &serde_json::json!({})).await?;
+            shown.show(&done, || terminal::line(&done.done))?;
+        }
         Action::Device(action) => {
+            let failed = serde_json::json!({ "failed": matches!(action, DeviceAction::Fail { .. }) });
             let path = match action {
+                DeviceAction::Fail { device } | DeviceAction::Replace { device } => {
+                    format!("/v1/devices/{device}/failed")
+                }
                 DeviceAction::RebuildIndex { device } => format!("/v1/devices/{device}/rebuild-index"),
                 DeviceAction::ApproveOrphans { device } => format!("/v1/devices/{device}/approve-orphans"),
             };
-            let done: DoneLine = client.post(&path, &serde_json::json!({})).await?;
+            let done: DoneLine = client.post(&path, &failed).await?;
             shown.show(&done, || terminal::line(&done.done))?;
         }
     }

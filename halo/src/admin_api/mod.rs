@@ -11,6 +11,11 @@
 //! POST   /v1/objects/where                     every copy of every chunk
 //! POST   /v1/devices/{id}/rebuild-index
 //! POST   /v1/devices/{id}/approve-orphans
+//! POST   /v1/devices/{id}/failed               others stand in for it, or it is back
+//! POST   /v1/nodes/tokens                      a token to join with
+//! POST   /v1/shards/recover                    go on with one node's metadata
+//! POST   /v1/metadata/backup
+//! POST   /v1/metadata/accept                   restored metadata is believed
 //! GET    /v1/ring        POST /v1/ring/{apply,pause,resume,throttle,abort}
 //! GET    /v1/repair                            what lacks copies, from the log (HEAL-1)
 //! POST   /v1/verify                            one page of a count of everything
@@ -24,6 +29,7 @@ mod handlers;
 mod health;
 mod identity;
 pub mod model;
+pub mod recovery;
 mod refusal;
 pub mod ring_model;
 mod rings;
@@ -51,6 +57,7 @@ use metadata::ids::{ClusterId, DeviceId, NodeId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use storage_node::client::ClusterClient;
 use storage_node::node::NodeStatus;
+use storage_node::node::admin::AdminCall;
 use store::{Planes, Store};
 use tokio::net::TcpListener;
 
@@ -73,10 +80,16 @@ pub trait Operator: Send + Sync + 'static {
     /// What the node in this process says of itself; nothing when there is none.
     async fn own_report(&self) -> Option<NodeStatus>;
 
+    /// Has one node do something; answers with its sentence.
+    async fn tell(&self, node: NodeId, call: &AdminCall, longest: Duration) -> Result<String, String>;
+
     /// The whole cluster, for what is asked of its shards; nothing in tests of single answers.
     fn cluster(&self) -> Option<&ClusterClient> {
         None
     }
+
+    /// Has other devices stand in for one that failed, or takes it back.
+    async fn device_failed(&self, device: DeviceId, failed: bool) -> Result<String, String>;
 
     /// Throws away a device's index and builds it anew from the segments; answers with a sentence.
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String>;
@@ -161,6 +174,11 @@ fn router(parts: Arc<AdminParts>) -> Router {
         .route("/v1/objects/where", post(handlers::locate))
         .route("/v1/devices/{id}/rebuild-index", post(handlers::rebuild_index))
         .route("/v1/devices/{id}/approve-orphans", post(handlers::approve_orphans))
+        .route("/v1/shards/recover", post(recovery::recover))
+        .route("/v1/metadata/backup", post(recovery::back_up))
+        .route("/v1/metadata/accept", post(recovery::accept_restored))
+        .route("/v1/devices/{id}/failed", post(recovery::device_failed))
+        .route("/v1/nodes/tokens", post(recovery::join_token))
         .route("/v1/ring", get(rings::status))
         .route(
             "/v1/ring/apply",

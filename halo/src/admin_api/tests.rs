@@ -101,6 +101,14 @@ impl Operator for Silent {
         None
     }
 
+    async fn tell(&self, node: NodeId, _: &AdminCall, _: Duration) -> Result<String, String> {
+        Err(format!("node {node} cannot be reached"))
+    }
+
+    async fn device_failed(&self, device: DeviceId, _: bool) -> Result<String, String> {
+        Err(format!("no ring names device {device}"))
+    }
+
     async fn rebuild_index(&self, device: DeviceId) -> Result<String, String> {
         Err(format!("no ring names device {device}"))
     }

@@ -173,6 +173,28 @@ pub struct ProxySection {
     /// HTTPS; plain HTTP without it.
     #[serde(default)]
     pub tls: Option<TlsSection>,
+    /// The Swift edge; not served without it.
+    #[serde(default)]
+    pub swift: Option<SwiftSection>,
+}
+
+/// The Swift edge. It shares the memory and the certificate of the S3 edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwiftSection {
+    /// Where Swift is served.
+    pub listen: Vec<SocketAddr>,
+    /// The name under which the default storage policy is shown.
+    #[serde(default = "default_policy")]
+    pub policy: String,
+    /// Users of the old authentication (`/auth/v1.0`), one line each: `account user key [group ...]`.
+    #[serde(default)]
+    pub v1_users_file: Option<PathBuf>,
+    /// Whether S3 access keys open their project over the old authentication (`project:access-key`).
+    #[serde(default)]
+    pub v1_access_keys: bool,
+    /// Refuses every write over Swift.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// The identity service (Keystone v3). Lifetimes and rules must be the same on every process that has it.
@@ -309,6 +331,10 @@ impl Config {
             resolve(&mut storage.metadata_dir);
             storage.devices.iter_mut().for_each(|device| resolve(&mut device.path));
         }
+        let swift = self.proxy.as_mut().and_then(|proxy| proxy.swift.as_mut());
+        if let Some(users) = swift.and_then(|swift| swift.v1_users_file.as_mut()) {
+            resolve(users);
+        }
         if let Some(tls) = self.identity.as_mut().and_then(|identity| identity.tls.as_mut()) {
             resolve(&mut tls.certificate_file);
             resolve(&mut tls.key_file);
@@ -330,6 +356,10 @@ fn default_reclaim_delay_s() -> u64 {
 
 pub(crate) fn default_region() -> String {
     "us-east-1".to_owned()
+}
+
+pub(crate) fn default_policy() -> String {
+    "Policy-0".to_owned()
 }
 
 fn default_token_s() -> u64 {
@@ -356,9 +386,10 @@ fn default_memory_bytes() -> u64 {
     MEMORY_BYTES_DEFAULT
 }
 
-/// Raft's own library reports every vote; what an operator needs of it, the shards say themselves.
+/// Raft's own library reports every vote and every message that was not delivered; what an operator needs of it, the
+/// shards say themselves, once.
 fn default_log_filter() -> String {
-    "info,openraft=error".to_owned()
+    "info,openraft=off".to_owned()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use metadata::model::PolicyId;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use proxy::http::{AdmissionOptions, Tls};
 use proxy::s3::{S3Edge, S3Options};
+use proxy::swift::{SwiftEdge, SwiftOptions, V1Auth};
 use ring::Ring;
 use storage_node::client::{ClientConfig, ClusterClient, RecordError};
 use storage_node::device::DeviceOptions;
@@ -23,7 +24,7 @@ use storage_node::wire::{
 use store::{Planes, Store, StoreOptions};
 
 use super::Chance;
-use crate::config::{ClusterSection, Config, ProxySection, StorageSection, TlsSection};
+use crate::config::{ClusterSection, Config, ProxySection, StorageSection, SwiftSection, TlsSection};
 use crate::secret::Secret;
 
 /// How often metrics drop what is too old for their histograms.
@@ -206,6 +207,50 @@ pub(super) fn edge(section: &ProxySection, store: Store, directory: Arc<Director
         ..S3Options::default()
     };
     S3Edge::new(store, directory, chance.clock.clone(), chance.dice.clone(), options)
+}
+
+/// The Swift edge. Old tokens are signed with a key made of the cluster's own, so that every process can judge them.
+///
+/// # Errors
+/// When the file of users cannot be read.
+pub(super) fn swift_edge(
+    proxy: &ProxySection,
+    section: &SwiftSection,
+    store: Store,
+    identity: &Arc<Identity>,
+    at_rest: &[u8; 32],
+    chance: &Chance,
+) -> anyhow::Result<SwiftEdge> {
+    let users = match &section.v1_users_file {
+        Some(path) => Some(read_secret(path)?),
+        None => None,
+    };
+    let v1 = if users.is_some() || section.v1_access_keys {
+        let users = users.as_ref().map_or("", |users| users.reveal());
+        let keys = section
+            .v1_access_keys
+            .then(|| identity.directory() as Arc<dyn identity::KeySource>);
+        Some(V1Auth::new(users, keys, at_rest)?)
+    } else {
+        None
+    };
+    let options = SwiftOptions {
+        policy: section.policy.clone(),
+        v1,
+        read_only: section.read_only,
+        admission: AdmissionOptions {
+            bytes_max: proxy.memory_bytes,
+            ..AdmissionOptions::default()
+        },
+        ..SwiftOptions::default()
+    };
+    Ok(SwiftEdge::new(
+        store,
+        identity.clone(),
+        chance.clock.clone(),
+        chance.dice.clone(),
+        options,
+    ))
 }
 
 /// Identity of this process: every one judges tokens and keys, only those with the role serve it.

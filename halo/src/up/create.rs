@@ -15,7 +15,7 @@ use super::openstack;
 use super::plan::{CLUSTER_FILE_VERSION, ClusterFile, PlannedProcess, partition_power};
 use crate::config::{
     AdminSection, CONFIG_VERSION, ClusterSection, Config, DeviceSection, FaultSection, IdentitySection,
-    KEY_SHARDS_DEFAULT, LogSection, NodeAddress, ProxySection, StorageSection, TlsSection,
+    KEY_SHARDS_DEFAULT, LogSection, NodeAddress, ProxySection, StorageSection, SwiftSection, TlsSection,
 };
 use crate::secret::{Secret, SecretError, write_private};
 
@@ -161,7 +161,7 @@ fn make_folder(path: &Path) -> Result<(), CreateError> {
     })
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), CreateError> {
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), CreateError> {
     let text = serde_json::to_vec_pretty(value).expect("plain data has a JSON form");
     Ok(write_private(path, &text)?)
 }
@@ -219,7 +219,7 @@ fn write_ring(folder: &Folder, plan: &ClusterFile, clock: &dyn WallClock, dice: 
     Ok(write_private(&folder.ring_file(), &builder.ring()?.to_bytes())?)
 }
 
-fn write_config(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) -> Result<(), CreateError> {
+pub(super) fn write_config(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) -> Result<(), CreateError> {
     let config = config_of(folder, plan, process);
     let text = toml::to_string(&config).expect("a configuration has a TOML form");
     let header = "# Written by halo up. Every key is explained in docs/configuration.md.\n";
@@ -269,6 +269,13 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
         sigv2: false,
         memory_bytes: crate::config::MEMORY_BYTES_DEFAULT,
         tls,
+        swift: process.swift.map(|address| SwiftSection {
+            listen: vec![address],
+            policy: crate::config::default_policy(),
+            v1_users_file: None,
+            v1_access_keys: false,
+            read_only: false,
+        }),
     });
     Config {
         version: CONFIG_VERSION,

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod create;
 pub mod folder;
+pub mod grow;
 pub mod lock;
 pub mod openstack;
 pub mod page;
@@ -131,6 +132,10 @@ pub async fn down(args: DownArgs) -> anyhow::Result<()> {
 
 fn find_or_create(folder: &Folder, args: &UpArgs) -> anyhow::Result<Cluster> {
     if let Some(plan) = create::read(folder)? {
+        let plan = match args.nodes {
+            Some(wanted) if wanted != plan.nodes().count() as u64 => grown(folder, plan, wanted)?,
+            _ => plan,
+        };
         check_same(&plan, args)?;
         return Ok(Cluster {
             folder: folder.clone(),
@@ -168,12 +173,29 @@ fn find_or_create(folder: &Folder, args: &UpArgs) -> anyhow::Result<Cluster> {
     })
 }
 
+/// A cluster with more nodes than before; nothing moves to them until the operator says so.
+fn grown(folder: &Folder, plan: plan::ClusterFile, wanted: u64) -> anyhow::Result<plan::ClusterFile> {
+    let before = plan.nodes().count();
+    let plan = grow::grow(
+        folder,
+        plan,
+        wanted,
+        &mut FreePorts::new(&SystemDice),
+        &SystemClock,
+        &SystemDice,
+    )?;
+    let names: Vec<&str> = plan.nodes().skip(before).map(|process| process.name.as_str()).collect();
+    terminal::note(format!(
+        "{} added; once the cluster serves, give data to it with: halo ring apply {} --data {}",
+        names.join(", "),
+        folder.ring_file().display(),
+        folder.path().display()
+    ));
+    Ok(plan)
+}
+
 /// What a cluster was created with cannot be changed by starting it; asking for it again is fine.
 fn check_same(plan: &plan::ClusterFile, args: &UpArgs) -> anyhow::Result<()> {
-    let nodes = plan.nodes().count() as u64;
-    if let Some(wanted) = args.nodes.filter(|wanted| *wanted != nodes) {
-        bail!("the folder holds a cluster of {nodes} nodes; --nodes {wanted} cannot change it: give another --data");
-    }
     if args.all_roles && plan.shape != Shape::AllRoles {
         bail!("the folder holds a cluster with a proxy process of its own; --all-roles cannot change it");
     }

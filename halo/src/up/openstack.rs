@@ -86,6 +86,8 @@ pub fn seed(plan: &ClusterFile, credentials: &Credentials) -> Option<Seed> {
         url,
     };
     let mut catalog = vec![entry("identity", "keystone", identity)];
+    let account = |url: &String| entry("object-store", "swift", format!("{url}/v1/AUTH_$(project_id)s"));
+    catalog.extend(plan.swift_endpoints().first().map(account));
     catalog.extend(plan.s3_endpoints().first().map(|url| entry("s3", "s3", url.clone())));
     Some(Seed {
         admin: ADMIN.to_owned(),

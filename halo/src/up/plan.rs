@@ -26,6 +26,9 @@ pub const PROXY_NAME: &str = "proxy";
 const PORT_STEP: u16 = 100;
 /// S3, node calls, blob bodies, admin.
 const PORT_KINDS: u16 = 4;
+/// The kind of the Swift port, which lies so far below the base that 8080 goes with 9000.
+const SWIFT_KIND: u16 = 100;
+const SWIFT_BELOW: u16 = 920;
 
 /// The kind of the identity service's port, which lies so far below the base that 5000 goes with 9000.
 const IDENTITY_KIND: u16 = 101;
@@ -69,6 +72,9 @@ pub struct PlannedProcess {
     pub devices: Vec<u32>,
     /// Where it serves S3, if it does.
     pub s3: Option<SocketAddr>,
+    /// Where it serves Swift, if it does.
+    #[serde(default)]
+    pub swift: Option<SocketAddr>,
     /// Where it serves the identity service, if it does.
     #[serde(default)]
     pub keystone: Option<SocketAddr>,
@@ -105,6 +111,7 @@ impl PlannedProcess {
     pub fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
         let optional = [
             ("S3", self.s3),
+            ("Swift", self.swift),
             ("identity", self.keystone),
             ("node calls", self.calls),
             ("blobs", self.blobs),
@@ -138,12 +145,16 @@ pub trait PortSource {
     fn port(&mut self, kind: u16, index: u16) -> Option<u16>;
 }
 
-/// Ports counted from a base: S3 at the base, identity 4000 below it, the other purposes 100, 200 and 300 above it.
+/// Ports counted from a base: S3 at the base, Swift 920 and identity 4000 below it, the other purposes 100, 200 and 300
+/// above it.
 #[derive(Clone, Copy, Debug)]
 pub struct FromBase(pub u16);
 
 impl PortSource for FromBase {
     fn port(&mut self, kind: u16, index: u16) -> Option<u16> {
+        if kind == SWIFT_KIND {
+            return self.0.checked_sub(SWIFT_BELOW)?.checked_add(index);
+        }
         if kind == IDENTITY_KIND {
             return self.0.checked_sub(IDENTITY_BELOW)?.checked_add(index);
         }
@@ -160,15 +171,19 @@ pub fn plan(id: String, wish: &Wish, ports: &mut dyn PortSource) -> Option<Clust
         let slot = u16::try_from(index).ok()?;
         let devices: Vec<u32> = (next_device..next_device + wish.devices_per_node).collect();
         next_device += wish.devices_per_node;
-        let s3 = match wish.shape {
-            Shape::AllRoles => Some(loopback(ports.port(0, slot)?)),
-            Shape::Separate => None,
+        let (s3, swift) = match wish.shape {
+            Shape::AllRoles => (
+                Some(loopback(ports.port(0, slot)?)),
+                Some(loopback(ports.port(SWIFT_KIND, slot)?)),
+            ),
+            Shape::Separate => (None, None),
         };
         processes.push(PlannedProcess {
             name: format!("node-{}", index + 1),
             node: Some(index + 1),
             devices,
             s3,
+            swift,
             keystone: match wish.shape {
                 Shape::AllRoles => Some(loopback(ports.port(IDENTITY_KIND, slot)?)),
                 Shape::Separate => None,
@@ -185,6 +200,7 @@ pub fn plan(id: String, wish: &Wish, ports: &mut dyn PortSource) -> Option<Clust
             node: None,
             devices: Vec::new(),
             s3: Some(loopback(ports.port(0, 0)?)),
+            swift: Some(loopback(ports.port(SWIFT_KIND, 0)?)),
             keystone: Some(loopback(ports.port(IDENTITY_KIND, 0)?)),
             calls: None,
             blobs: None,
@@ -220,6 +236,16 @@ impl ClusterFile {
         self.processes
             .iter()
             .filter_map(|process| Some(format!("{scheme}://{}", process.s3?)))
+            .collect()
+    }
+
+    /// The URLs Swift is served under.
+    #[must_use]
+    pub fn swift_endpoints(&self) -> Vec<String> {
+        let scheme = if self.tls { "https" } else { "http" };
+        self.processes
+            .iter()
+            .filter_map(|process| Some(format!("{scheme}://{}", process.swift?)))
             .collect()
     }
 
@@ -290,6 +316,7 @@ mod tests {
             ]
         );
         assert_eq!(file.s3_endpoints(), ["http://127.0.0.1:9000"]);
+        assert_eq!(file.swift_endpoints(), ["http://127.0.0.1:8080"]);
         assert_eq!(file.keystone_endpoints(), ["http://127.0.0.1:5000"]);
         assert_eq!(file.admin_endpoints()[0], "http://127.0.0.1:9303");
         assert_eq!(file.replicas(), 3);

@@ -29,6 +29,8 @@ use crate::sigv4::Signer;
 
 /// How long a cluster may take until it serves. Recovery after a crash reads the tails of all segments.
 const SERVE_MAX: Duration = Duration::from_secs(110);
+/// How long the ports of a killed process may stay taken.
+const RELEASE_MAX: Duration = Duration::from_secs(3);
 /// How often a process is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(50);
 /// How long one question may take.
@@ -97,7 +99,7 @@ pub fn start_missing(cluster: &Cluster, launch: &Launch) -> Result<Vec<(String, 
         .filter(|process| record.running(&process.name).is_none())
         .collect();
     for process in &missing {
-        check_free(process, true)?;
+        wait_free(process)?;
     }
     let mut children = Vec::new();
     for process in missing {
@@ -111,6 +113,17 @@ pub fn start_missing(cluster: &Cluster, launch: &Launch) -> Result<Vec<(String, 
         children.push((process.name.clone(), child));
     }
     Ok(children)
+}
+
+/// The kernel takes a moment to close the sockets of a process that was killed.
+fn wait_free(process: &PlannedProcess) -> Result<(), PortTaken> {
+    let begun = Instant::now();
+    loop {
+        match check_free(process, true) {
+            Err(_) if begun.elapsed() < RELEASE_MAX => std::thread::sleep(POLL),
+            other => return other,
+        }
+    }
 }
 
 fn spawn(cluster: &Cluster, process: &PlannedProcess, launch: &Launch) -> Result<Child, StartError> {

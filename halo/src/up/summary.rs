@@ -13,6 +13,8 @@ use super::processes::Processes;
 pub struct Summary {
     /// The S3 service.
     pub s3: S3Service,
+    /// The Swift service.
+    pub swift: SwiftService,
     /// The identity service; none in a folder from before there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keystone: Option<IdentityService>,
@@ -38,6 +40,17 @@ pub struct S3Service {
     /// The certificate to trust, with `--tls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+}
+
+/// The Swift service.
+#[derive(Clone, Debug, Serialize)]
+pub struct SwiftService {
+    /// The first endpoint.
+    pub endpoint: String,
+    /// All endpoints.
+    pub endpoints: Vec<String>,
+    /// The URL of the generated project's account, at the first endpoint.
+    pub storage_url: String,
 }
 
 /// The identity service and its administrator.
@@ -99,6 +112,8 @@ impl Summary {
     ) -> Self {
         let endpoints = plan.s3_endpoints();
         let admin = plan.admin_endpoints();
+        let swift = plan.swift_endpoints();
+        let first = swift.first().cloned().unwrap_or_default();
         let running = plan.processes.iter().filter_map(|process| {
             Some(RunningProcess {
                 role: process.role_name().to_owned(),
@@ -115,6 +130,11 @@ impl Summary {
                 access_key: credentials.access_key.clone(),
                 secret_key: credentials.secret_key.clone(),
                 ca_file: plan.tls.then(|| folder.certificate().display().to_string()),
+            },
+            swift: SwiftService {
+                storage_url: format!("{first}/v1/AUTH_{}", credentials.project),
+                endpoint: first,
+                endpoints: swift,
             },
             keystone: openstack::auth_url(plan).map(|auth_url| IdentityService {
                 auth_url,

@@ -171,11 +171,7 @@ impl Ask {
         });
         Self {
             swift: self.swift.clone(),
-            cx: RequestContext::new(
-                self.cx.request,
-                path.project().unwrap_or_default().to_owned(),
-                self.cx.deadline,
-            ),
+            cx: self.cx.acting_for(path.project().unwrap_or_default().to_owned()),
             ticket: Arc::clone(&self.ticket),
             method,
             raw_path: self.raw_path.clone(),

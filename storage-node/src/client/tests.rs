@@ -297,7 +297,8 @@ async fn a_caller_that_gives_up_before_sending_is_not_sent() {
     let client = client(&play);
     let permits = play.gate.forget_permits(Semaphore::MAX_PERMITS);
     let mut calls = tokio::task::JoinSet::new();
-    for id in 0..8 {
+    // More than travel at once.
+    for id in 0..64 {
         let client = client.clone();
         calls.spawn(async move { propose(&client, id).await });
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -58,7 +58,7 @@ pub use memory_device::MemoryDevice;
 pub use memory_disk::MemoryDisk;
 pub use options::{DeviceOptions, GROUP_BYTES_MAX, OnEmpty, SEGMENT_BYTES_MAX};
 pub use reclaim::ReclaimReport;
-pub use record::Identity;
+pub use record::{Identity, fuzz as fuzz_record};
 pub use recovery::OpenReport;
 pub use rocks_index::RocksIndex;
 pub use scrub::ScrubReport;

@@ -58,6 +58,32 @@ pub enum AdminCall {
         /// The node.
         node: NodeId,
     },
+    /// Takes a node whose metadata store is gone out of every shard the asked node leads (DUR-5).
+    Dismiss {
+        /// The node.
+        node: NodeId,
+    },
+    /// Knows a node with the store it has now (DUR-5).
+    Welcome {
+        /// The node.
+        node: NodeId,
+        /// Its store.
+        incarnation: u128,
+        /// The shards that have taken that store in.
+        votes_in: BTreeSet<ShardId>,
+    },
+    /// Takes a node into every shard the asked node leads that has too few voters.
+    Admit {
+        /// The node.
+        node: NodeId,
+    },
+    /// Makes the asked node the only voter of every shard that has lost its majority. The operator accepts the loss.
+    RecoverShards,
+    /// Writes a backup of the metadata into a folder of the asked node's machine.
+    BackupMetadata {
+        /// The folder.
+        folder: String,
+    },
 }
 
 /// What the node answers.

@@ -12,7 +12,7 @@ mod config;
 mod device_set;
 mod node_core;
 mod open_devices;
-mod open_files;
+mod rejoin;
 mod service;
 mod status;
 mod storage_node;

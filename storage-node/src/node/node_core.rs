@@ -1,5 +1,6 @@
 //! [`NodeCore`]: everything of a node but its sockets, so that a simulation can join nodes by other means.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use clock::{Dice, WallClock};
@@ -8,9 +9,10 @@ use metadata::ids::{DeviceId, NodeId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::config::NodeConfig;
+use super::config::{DeviceConfig, NodeConfig};
 use super::device_set::DeviceSet;
 use super::open_devices::OpenDevices;
+use super::rejoin;
 use super::service::NodeService;
 use super::status::NodeStatus;
 use super::storage_node::{REGISTER_DEADLINE, REGISTER_PAUSE, STOP_EACH, StartError};
@@ -20,6 +22,7 @@ use crate::blob_http::RemoteBlobs;
 use crate::client::{ClientConfig, ClusterClient, LocalNode, NODES_TABLE, NodeRecord};
 use crate::device::DeviceError;
 use crate::shard::{ShardFault, Shards};
+use crate::threads;
 use crate::wire::{NodeAddress, Service, SharedCaller};
 
 /// How a node reaches the others.
@@ -62,6 +65,7 @@ impl NodeCore {
         shard_options.cluster = config.cluster;
         shard_options.node = config.node;
         shard_options.sync_delay = config.sync_delay;
+        shard_options.expected = shard_options.ground.is_none() && devices_hold_data(&config.devices).await;
         let key_shards = shard_options.key_shards;
         let opening = Shards::open(
             shard_options,
@@ -131,6 +135,9 @@ impl NodeCore {
         };
         let mut tasks = work::start(&workshop, &stop);
         tasks.push(tokio::spawn(register(client.clone(), record, stop.clone())));
+        if config.shards.ground.is_none() {
+            tasks.push(tokio::spawn(rejoin::run(workshop, stop.clone())));
+        }
         Ok(Self {
             node: config.node,
             service,
@@ -206,6 +213,19 @@ impl NodeCore {
             tracing::warn!("the devices did not close in time");
         }
     }
+}
+
+/// Whether a device was in use before: then the node had a metadata store too (DUR-5).
+async fn devices_hold_data(devices: &[DeviceConfig]) -> bool {
+    let folders: Vec<_> = devices.iter().map(|device| device.path.clone()).collect();
+    let holds_data = |folder: &Path| {
+        let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        names
+            .into_iter()
+            .any(|entry| entry.file_name() == "index" || entry.path().extension().is_some_and(|kind| kind == "seg"))
+    };
+    let looked = threads::blocking(move || folders.iter().any(|folder| holds_data(folder)));
+    looked.await.unwrap_or(false)
 }
 
 /// A quarantined store is no reason not to start: its devices serve, and an operator has somebody to ask.

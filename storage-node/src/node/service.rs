@@ -1,12 +1,13 @@
 //! Everything others may call on this node: its shards, its status, its administration.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use clock::WallClock;
-use metadata::ids::NodeId;
+use metadata::ids::{NodeId, ShardId};
 
 use super::admin::{AdminAnswer, AdminCall};
 use super::open_devices::OpenDevices;
@@ -79,9 +80,42 @@ impl NodeService {
             Ok(AdminCall::ForgetPeer { node }) => told(self.shards.forget_peer(node).await, || {
                 format!("the store of node {node} is forgotten here")
             }),
+            Ok(AdminCall::Dismiss { node }) => match self.shards.dismiss(node).await {
+                Ok(count) => AdminAnswer::Done(format!("{count} shards led here count without node {node}")),
+                // It leads nothing, so nothing here counts anybody.
+                Err(ShardFault::Quarantined(_)) => AdminAnswer::Done("this node takes no part in any shard".into()),
+                Err(fault) => AdminAnswer::Failed(fault.to_string()),
+            },
+            Ok(AdminCall::Welcome {
+                node,
+                incarnation,
+                votes_in,
+            }) => told(self.shards.welcome(node, incarnation, &votes_in).await, || {
+                format!("the store of node {node} is known here")
+            }),
+            Ok(AdminCall::Admit { node }) => match self.shards.admit(node).await {
+                Ok(count) => AdminAnswer::Done(format!("{count} shards led here have taken node {node} in")),
+                Err(fault) => AdminAnswer::Failed(fault.to_string()),
+            },
+            Ok(AdminCall::RecoverShards) => match self.shards.recover().await {
+                Ok(shards) => AdminAnswer::Done(recovered(self.node, &shards)),
+                Err(fault) => AdminAnswer::Failed(fault.to_string()),
+            },
+            Ok(AdminCall::BackupMetadata { folder }) => match self.shards.backup(Path::new(&folder)).await {
+                Ok(done) => AdminAnswer::Done(done.to_string()),
+                Err(fault) => AdminAnswer::Failed(fault.to_string()),
+            },
             Err(error) => AdminAnswer::Failed(error.to_string()),
         }
     }
+}
+
+fn recovered(node: NodeId, shards: &[ShardId]) -> String {
+    let shards: Vec<String> = shards.iter().map(ToString::to_string).collect();
+    format!(
+        "shards {} go on with node {node} alone; the other nodes join again by themselves with empty stores",
+        shards.join(", ")
+    )
 }
 
 fn told<T>(outcome: Result<T, ShardFault>, done: impl FnOnce() -> String) -> AdminAnswer {

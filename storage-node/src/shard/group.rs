@@ -14,7 +14,7 @@ use metadata::ids::{NodeId, RequestId, ShardId};
 use metadata::query::{Answer, Query, answer};
 use metadata::reply::Reply;
 use openraft::error::{InitializeError, RaftError};
-use openraft::{Config, EmptyNode, ServerState, SnapshotPolicy};
+use openraft::{ChangeMembers, Config, EmptyNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -42,6 +42,10 @@ use crate::threads;
 const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Followers that answered within this time count as live.
 pub(crate) const LIVE_WITHIN: Duration = Duration::from_secs(2);
+/// A node that is being added and does not answer for this long is given up.
+const LEARNER_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// The pause between two looks at how far it has come.
+const LEARNER_LOOK: Duration = Duration::from_millis(20);
 /// How far a follower's log may be behind and still count as up to date, in entries.
 const WELL_BEHIND_MAX: u64 = 64;
 
@@ -181,6 +185,18 @@ impl ShardGroup {
         self.leader_reads.get().await
     }
 
+    /// Waits until this replica has applied all that was acknowledged before this call.
+    ///
+    /// # Errors
+    /// [`ShardFault`].
+    pub(crate) async fn catch_up(&self) -> Result<(), ShardFault> {
+        self.check_runs()?;
+        match self.any_reads.get().await? {
+            Some(index) => self.applied(index).await,
+            None => Ok(()),
+        }
+    }
+
     /// Waits until the entry at `index` is applied here.
     async fn applied(&self, index: u64) -> Result<(), ShardFault> {
         let mut applied_next = self.state.applied_next();
@@ -282,19 +298,63 @@ impl ShardGroup {
     /// [`ShardFault`].
     pub(crate) async fn add_learner(&self, node: NodeId) -> Result<(), ShardFault> {
         self.check_leads()?;
-        let added = self.raft.add_learner(node.0, EmptyNode::default(), true).await;
-        added.map(|_| ()).map_err(|e| membership_fault(&e))
+        if self.node.peers.is_dismissed(node) {
+            let reason = format!("the metadata store of node {node} is gone and no other one is known here yet");
+            return Err(ShardFault::Unavailable(reason));
+        }
+        let added = self.raft.add_learner(node.0, EmptyNode::default(), false).await;
+        added.map_err(|e| membership_fault(&e))?;
+        let mut heard = Instant::now();
+        loop {
+            self.check_leads()?;
+            let metrics = self.metrics();
+            let matched = metrics
+                .replication
+                .as_ref()
+                .and_then(|all| all.get(&node.0).copied().flatten());
+            let has = matched.map_or(0, |matched| matched.index + 1);
+            if has + WELL_BEHIND_MAX > metrics.last_log_index.unwrap_or(0) {
+                return Ok(());
+            }
+            if self.contacts.is_live(node, LIVE_WITHIN) {
+                heard = Instant::now();
+            }
+            if heard.elapsed() > LEARNER_SILENCE_MAX {
+                return Err(ShardFault::Unavailable(format!(
+                    "node {node} does not answer and has not caught up"
+                )));
+            }
+            tokio::time::sleep(LEARNER_LOOK).await;
+        }
     }
 
-    /// Makes exactly `voters` the voters; members that are not among them leave. New ones must be learners first.
+    /// Makes exactly `voters` the voters; voters that are not among them leave. New ones must be learners first.
     ///
     /// # Errors
     /// [`ShardFault`].
     pub(crate) async fn change_voters(&self, voters: &BTreeSet<NodeId>) -> Result<(), ShardFault> {
-        self.check_leads()?;
         let voters: BTreeSet<u64> = voters.iter().map(|node| node.0).collect();
-        let changed = self.raft.change_membership(voters, false).await;
+        self.change_members(ChangeMembers::ReplaceAllVoters(voters)).await
+    }
+
+    /// Changes the members. Only on the leader.
+    ///
+    /// # Errors
+    /// [`ShardFault`].
+    pub(crate) async fn change_members(&self, change: ChangeMembers<u64, EmptyNode>) -> Result<(), ShardFault> {
+        self.check_leads()?;
+        let changed = self.raft.change_membership(change, false).await;
         changed.map(|_| ()).map_err(|e| membership_fault(&e))
+    }
+
+    /// True while this replica leads and reaches a majority.
+    pub(crate) fn leads(&self) -> bool {
+        self.check_leads().is_ok()
+    }
+
+    /// Who votes, as far as this replica knows.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        self.metrics().membership_config.voter_ids().map(NodeId).collect()
     }
 
     /// Stops this replica for good, with a reason for the operator.

@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 use super::synced_note::Noted;
 
 /// What to tell the operator to do about a quarantined store.
-const WHAT_TO_DO: &str = "remove this node from the cluster and add the machine again as a new node with an empty \
-                          folder; only when this costs a majority, open it with the damage accepted";
+const WHAT_TO_DO: &str = "where the other nodes have a majority this node joins again by itself, with an empty store; \
+                          where they have not, run `halo admin shard recover --from NODE --accept-data-loss` with the \
+                          node whose metadata is newest, or restore a backup";
 
 /// Names one life of one node's metadata store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +86,11 @@ pub(crate) fn judge(found: &Found, wanted: StoreIdentity) -> Verdict {
 /// The sentence for a store that does not open at all.
 pub(crate) fn damaged(reason: &str) -> String {
     sentence(&format!("the metadata store is damaged: {reason}"))
+}
+
+/// The sentence for an empty store beside devices that hold data.
+pub(crate) fn emptied() -> String {
+    sentence("the folder of the metadata store is empty, but this node's devices hold data")
 }
 
 /// The sentence for a store that peers know under another incarnation.

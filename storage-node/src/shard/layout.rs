@@ -4,6 +4,7 @@
 //! Log                 shard u64 | index u64                             -> version 1 | postcard(Entry)
 //! State    0x01                                                         -> version 1 | postcard(StoreIdentity)
 //!          0x02       node u64                                          -> incarnation of that peer's store, u128
+//!          0x03                                                         -> version 1 | postcard(Newcomer)
 //!          0x10       shard u64                                         -> version 1 | postcard(Generations)
 //!          0x11       shard u64                                         -> version 1 | postcard(Vote)
 //!          0x12       shard u64                                         -> version 1 | postcard(LogId): last purged
@@ -54,6 +55,11 @@ pub(crate) fn peer(node: NodeId) -> Vec<u8> {
 /// The node in a key made by [`peer`].
 pub(crate) fn peer_node(key: &[u8]) -> Option<NodeId> {
     Some(NodeId(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?)))
+}
+
+/// Whether the store came to a cluster that existed.
+pub(crate) fn newcomer() -> Vec<u8> {
+    vec![0x03]
 }
 
 /// A shard's live and dead generations.

@@ -26,8 +26,8 @@
 //! [`ShardFault::Quarantined`] with a sentence that says what to do. For a folder that was emptied altogether the
 //! peers speak: each Raft message and answer shows its sender's incarnation and the one it expects at the other end;
 //! every node keeps, synced, the first incarnation it met of each node id and refuses another, and a node that is told
-//! so quarantines itself. A replaced node joins again under a new node id, or under the old one after all others were
-//! told to forget it ([`Shards::forget_peer`]). The table of verdicts is in `identity`, the file in `synced_note`.
+//! so quarantines itself. It comes back as a new member, with an empty store and a new incarnation: the steps are in
+//! `renewal`, the table of verdicts in `identity`, the file in `synced_note`.
 //!
 //! # What follows from openraft 0.9
 //! - It awaits each append, so throughput comes from packing ([`Packing`]).
@@ -40,6 +40,8 @@
 //! [`ShardFault::Fatal`]: calls::ShardFault::Fatal
 //! [`ShardFault::Quarantined`]: calls::ShardFault::Quarantined
 
+mod backup;
+mod backup_file;
 mod balance;
 pub mod calls;
 mod envelope;
@@ -62,6 +64,8 @@ mod packer;
 mod peers;
 mod pool;
 mod read_index;
+mod renewal;
+mod restore;
 mod retention;
 mod rocks;
 mod rounds;
@@ -77,6 +81,7 @@ mod types;
 mod watch;
 mod writer;
 
+pub use backup::BackedUp;
 pub use calls::{ReadFrom, ShardFault};
 pub use faulty::{FaultyStore, StoreFaults};
 pub use identity::StoreIdentity;
@@ -84,6 +89,8 @@ pub use memory::MemoryStore;
 pub use opening::OpenError;
 pub use options::{Damage, Packing, RaftTimers, ShardOptions, Upkeep};
 pub use peers::CLOCK_SKEW_MAX_MS;
+pub use renewal::{Newcomer, VOTERS_WANTED};
+pub use restore::{RESTORED_KEY, RESTORED_TABLE, Restored, restore};
 pub use retention::LogLimits;
 pub use rocks::{OpenFailed, RocksMemory, RocksStore};
 pub use shards::Shards;

@@ -1,5 +1,6 @@
 //! What all shards of a node share: its store, its threads, its peers, its clock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clock::{Dice, WallClock};
@@ -14,6 +15,7 @@ use super::identity::{self, StoreIdentity};
 use super::options::ShardOptions;
 use super::peers::Peers;
 use super::pool::Pool;
+use super::renewal::Newcomer;
 use super::store::RowStore;
 use super::writer::Writer;
 use crate::wire::{CallKind, Channel, SharedCaller, WireError};
@@ -33,6 +35,10 @@ pub(crate) struct Node {
     pub(crate) sending: Semaphore,
     /// Why this node may not take part; set at most once.
     pub(crate) quarantine: watch::Sender<Option<String>>,
+    /// Whether this store came to a cluster that existed.
+    pub(crate) newcomer: watch::Sender<Newcomer>,
+    /// Peers that still know this node with the store it had before.
+    pub(crate) unwelcome: parking_lot::Mutex<BTreeSet<NodeId>>,
 }
 
 /// The threads that may block on the store.
@@ -85,14 +91,16 @@ impl Node {
             shard,
         };
         let body = envelope::encode(&header, message);
-        let answer = self.caller.call(target, Channel::Raft, kind, body, deadline).await?;
+        let called = self.caller.call(target, Channel::Raft, kind, body, deadline).await;
+        let answer = called.inspect_err(|why| self.peers.note_silence(target, why))?;
+        self.peers.note_answer(target);
         let malformed = |e: super::calls::BadBody| RaftFault::Malformed(e.to_string());
         let (header, rest) = envelope::decode_header::<AnswerHeader>(&answer).map_err(malformed)?;
         let outcome: Result<A, RaftFault> = envelope::decode_message(rest).map_err(malformed)?;
         match outcome {
             // A quarantined node shows no store of its own.
             Err(RaftFault::Quarantined) => return Err(RaftFault::Quarantined.into()),
-            Err(RaftFault::SenderReplaced) => self.enter_quarantine(identity::refused_by(target)),
+            Err(RaftFault::SenderReplaced) => self.refused_by(target),
             _ => {}
         }
         let known = self.peers.meet(target, header.incarnation).await;
@@ -102,6 +110,16 @@ impl Node {
         self.peers
             .note_clock(target, header.clock_ms, sent_ms, self.clock.now_ms());
         Ok(outcome?)
+    }
+
+    /// A peer knows this node with another store. One that was put in its place on purpose has yet to be made known to
+    /// that peer; any other takes no part from now on.
+    fn refused_by(&self, peer: NodeId) {
+        if *self.newcomer.borrow() == Newcomer::No {
+            self.enter_quarantine(identity::refused_by(peer));
+        } else {
+            self.unwelcome.lock().insert(peer);
+        }
     }
 
     /// From now on this node takes no part.
@@ -134,7 +152,7 @@ impl Node {
             .expects
             .is_some_and(|expected| expected != self.identity.incarnation)
         {
-            self.enter_quarantine(identity::refused_by(header.from));
+            self.refused_by(header.from);
             return Err(RaftFault::ReceiverReplaced);
         }
         match self.peers.meet(header.from, header.incarnation).await {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use clock::Dice;
 
 use super::faulty::{FaultyStore, StoreFaults};
-use super::identity::{Found, StoreIdentity, Verdict, damaged, judge};
+use super::identity::{Found, StoreIdentity, Verdict, damaged, emptied, judge};
 use super::layout;
 use super::options::{Damage, ShardOptions};
 use super::rocks::{OpenFailed, RocksStore};
@@ -83,6 +83,10 @@ pub(crate) fn open(options: &ShardOptions, dice: &dyn Dice) -> Result<Opened, Op
     };
     let (identity, note) = match judge(&found, wanted) {
         Verdict::Foreign(reason) => return Err(OpenError::Foreign(reason)),
+        // Even an operator who accepts a loss cannot have a cluster decided by a store that knows nothing.
+        Verdict::Born(_) if options.expected && found.noted.is_none() => {
+            return Ok(Opened::Quarantined(emptied()));
+        }
         Verdict::Quarantined(reason) if options.damage == Damage::Quarantine => {
             return Ok(Opened::Quarantined(reason));
         }

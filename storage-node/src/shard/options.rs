@@ -40,6 +40,8 @@ pub struct ShardOptions {
     pub faults: Option<Arc<StoreFaults>>,
     /// What to do with a damaged store.
     pub damage: Damage,
+    /// Something says that this node had a store before: an empty folder is a loss, not a birth (DUR-5).
+    pub expected: bool,
     /// Where the store lies when not in `dir`.
     pub ground: Option<Arc<dyn Ground>>,
 }
@@ -145,6 +147,7 @@ impl ShardOptions {
             sync_delay: Duration::ZERO,
             faults: None,
             damage: Damage::default(),
+            expected: false,
             ground: None,
         }
     }

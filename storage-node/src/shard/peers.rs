@@ -4,13 +4,15 @@
 //! node id with another incarnation is refused, and so is an answer: a node that lost its store cannot vote again
 //! under its old name. A node is known anew only after [`Peers::forget`], which belongs to taking it out of the cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use metadata::ids::NodeId;
 use metadata::rows::Visit;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::layout;
 use super::store::{RowStore, Space, StoreFailed, WriteSet};
@@ -18,6 +20,8 @@ use super::writer::{Durability, Writer};
 
 /// A leader whose clock is further off than this from most of its peers does not lead, in milliseconds.
 pub const CLOCK_SKEW_MAX_MS: u64 = 2_000;
+/// A node silent for longer than this is away.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Answers that took longer say nothing about clocks, in milliseconds.
 const CLOCK_ROUND_TRIP_MAX_MS: u64 = 500;
 
@@ -29,6 +33,12 @@ pub(crate) struct Peers {
     learning: tokio::sync::Mutex<()>,
     /// Their clock minus ours, in milliseconds.
     clock_offsets: Mutex<BTreeMap<NodeId, i64>>,
+    /// When each was last heard of, with the store known here.
+    heard: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Those that do not answer, of whom the log says so once.
+    away: Mutex<BTreeSet<NodeId>>,
+    /// Those whose known store is gone: nobody makes them members before they are known with another one.
+    dismissed: Mutex<BTreeSet<NodeId>>,
 }
 
 impl Peers {
@@ -50,6 +60,9 @@ impl Peers {
             incarnations: Mutex::new(incarnations),
             learning: tokio::sync::Mutex::default(),
             clock_offsets: Mutex::default(),
+            heard: Mutex::default(),
+            away: Mutex::default(),
+            dismissed: Mutex::default(),
         })
     }
 
@@ -64,12 +77,20 @@ impl Peers {
     /// When the store fails.
     pub(crate) async fn meet(&self, node: NodeId, incarnation: u128) -> Result<bool, StoreFailed> {
         if let Some(known) = self.incarnation(node) {
+            if known == incarnation {
+                self.heard.lock().insert(node, Instant::now());
+            }
             return Ok(known == incarnation);
         }
         let _learning = self.learning.lock().await;
         if let Some(known) = self.incarnation(node) {
             return Ok(known == incarnation);
         }
+        self.keep(node, incarnation).await?;
+        Ok(true)
+    }
+
+    async fn keep(&self, node: NodeId, incarnation: u128) -> Result<(), StoreFailed> {
         let mut set = WriteSet::new();
         set.put(
             Space::State,
@@ -78,7 +99,52 @@ impl Peers {
         );
         self.writer.write(set, Durability::Synced).await?;
         self.incarnations.lock().insert(node, incarnation);
-        Ok(true)
+        self.dismissed.lock().remove(&node);
+        self.heard.lock().insert(node, Instant::now());
+        Ok(())
+    }
+
+    /// Knows a node with another store from now on. The caller has made sure that the one before has no vote left.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn replace(&self, node: NodeId, incarnation: u128) -> Result<(), StoreFailed> {
+        let _learning = self.learning.lock().await;
+        self.keep(node, incarnation).await
+    }
+
+    /// A call to a node failed: said once in an outage, not at every message.
+    pub(crate) fn note_silence(&self, node: NodeId, why: &dyn std::fmt::Display) {
+        if !self.heard_within(node, SILENCE_MAX) && self.away.lock().insert(node) {
+            tracing::warn!(%node, %why, "the node does not answer");
+        }
+    }
+
+    /// A call to a node was answered.
+    pub(crate) fn note_answer(&self, node: NodeId) {
+        if self.away.lock().remove(&node) {
+            tracing::info!(%node, "the node answers again");
+        }
+    }
+
+    /// The store known here of a node is gone.
+    pub(crate) fn note_dismissed(&self, node: NodeId) {
+        self.dismissed.lock().insert(node);
+    }
+
+    /// The store known here of a node is the one it has.
+    pub(crate) fn note_welcome(&self, node: NodeId) {
+        self.dismissed.lock().remove(&node);
+    }
+
+    /// True until the node is known with another store.
+    pub(crate) fn is_dismissed(&self, node: NodeId) -> bool {
+        self.dismissed.lock().contains(&node)
+    }
+
+    /// True when the node was heard of within `age`, with the store known here.
+    pub(crate) fn heard_within(&self, node: NodeId, age: Duration) -> bool {
+        self.heard.lock().get(&node).is_some_and(|at| at.elapsed() <= age)
     }
 
     /// Forgets a node that was taken out of the cluster, so that its id may come back with a new store.

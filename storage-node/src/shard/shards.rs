@@ -12,6 +12,7 @@ use metadata::ids::{NodeId, ShardId};
 use metadata::query::{Answer, Query};
 use metadata::reply::Reply;
 use openraft::ServerState;
+use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,6 +27,7 @@ use super::opening::{OpenError, Opened, open};
 use super::options::ShardOptions;
 use super::peers::Peers;
 use super::pool::Pool;
+use super::renewal::{self, Newcomer};
 use super::status::ShardsStatus;
 use super::watch as watching;
 use super::writer::Writer;
@@ -46,16 +48,25 @@ const HOME_INITIALIZES_WITHIN: Duration = Duration::from_secs(2);
 /// The shards of one node; cheap to clone. They stop when the last clone is dropped, or by [`Shards::stop`].
 #[derive(Clone)]
 pub struct Shards {
-    life: Arc<Life>,
+    pub(super) inner: Arc<Inner>,
 }
 
-enum Life {
-    Running(Running),
+/// What stays when the store is replaced under the shards (see `renewal`).
+pub(super) struct Inner {
+    life: RwLock<Life>,
+    pub(super) options: ShardOptions,
+    caller: SharedCaller,
+    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) dice: Arc<dyn Dice>,
+    /// One renewal at a time.
+    pub(super) renewing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+pub(super) enum Life {
+    Running(Arc<Running>),
     /// The store may not vote; nothing was started.
-    Quarantined {
-        node: NodeId,
-        reason: String,
-    },
+    Quarantined(String),
 }
 
 /// A node whose store is sound.
@@ -78,20 +89,33 @@ impl Shards {
         clock: Arc<dyn WallClock>,
         dice: Arc<dyn Dice>,
     ) -> Result<Self, OpenError> {
+        let inner = Inner {
+            life: RwLock::new(Life::Quarantined("the store is being opened".into())),
+            options: options.clone(),
+            caller,
+            clock,
+            dice,
+            renewing: tokio::sync::Mutex::default(),
+        };
+        let shards = Self { inner: Arc::new(inner) };
+        shards.set_life(shards.live(options).await?);
+        Ok(shards)
+    }
+
+    /// Opens the store and starts every shard on it.
+    pub(super) async fn live(&self, options: ShardOptions) -> Result<Life, OpenError> {
         let dir = options.dir.display().to_string();
         let unusable = |reason: String| OpenError::Unusable {
             dir: dir.clone(),
             reason,
         };
-        let (node_id, to_open, to_draw) = (options.node, options.clone(), Arc::clone(&dice));
+        let (to_open, to_draw) = (options.clone(), Arc::clone(&self.inner.dice));
         let opened = threads::blocking(move || open(&to_open, to_draw.as_ref())).await;
         let (identity, store, note) = match opened.map_err(|e| unusable(e.to_string()))?? {
             Opened::Sound { identity, store, note } => (identity, store, note),
             Opened::Quarantined(reason) => {
                 tracing::error!(%reason, "this node's shards are quarantined");
-                return Ok(Self {
-                    life: Arc::new(Life::Quarantined { node: node_id, reason }),
-                });
+                return Ok(Life::Quarantined(reason));
             }
         };
         let thread = |e: std::io::Error| unusable(e.to_string());
@@ -101,25 +125,30 @@ impl Shards {
             applies: Pool::start("shard-apply", APPLY_THREADS, POOL_QUEUE_MAX).map_err(thread)?,
             bulk: Pool::start("shard-bulk", BULK_THREADS, POOL_QUEUE_MAX).map_err(thread)?,
         };
-        let peers = Peers::load(&store, writer.clone())?;
-        let quarantine = watch::Sender::new(None);
-        let sending = Semaphore::new(1);
         let node = Node {
             options,
             identity,
+            peers: Peers::load(&store, writer.clone())?,
+            newcomer: watch::Sender::new(renewal::newcomer(store.as_ref())?),
             store,
             writer,
             pools,
-            peers,
-            clock,
-            dice,
-            caller,
-            sending,
-            quarantine,
+            clock: Arc::clone(&self.inner.clock),
+            dice: Arc::clone(&self.inner.dice),
+            caller: Arc::clone(&self.inner.caller),
+            sending: Semaphore::new(1),
+            quarantine: watch::Sender::new(None),
+            unwelcome: parking_lot::Mutex::default(),
         };
-        Ok(Self {
-            life: Arc::new(Life::Running(Running::start(Arc::new(node)).await?)),
-        })
+        Ok(Life::Running(Arc::new(Running::start(Arc::new(node)).await?)))
+    }
+
+    pub(super) fn set_life(&self, life: Life) -> Life {
+        std::mem::replace(&mut *self.inner.life.write(), life)
+    }
+
+    pub(super) fn life(&self) -> Life {
+        self.inner.life.read().clone()
     }
 
     /// Has a brand-new cluster's shards initialized with `members` as voters; does nothing for shards that have
@@ -129,6 +158,10 @@ impl Shards {
     /// [`ShardFault`].
     pub async fn bootstrap(&self, members: &BTreeSet<NodeId>) -> Result<(), ShardFault> {
         let running = self.running()?;
+        if *running.node.newcomer.borrow() != Newcomer::No {
+            // A store that came later never founds a cluster.
+            return Ok(());
+        }
         let all: Vec<NodeId> = members.iter().copied().collect();
         for (shard, group) in running.groups.iter() {
             if home(*shard, &all) == Some(running.node.identity.node) {
@@ -256,12 +289,12 @@ impl Shards {
     /// Everything an operator may want to know.
     #[must_use]
     pub fn status(&self) -> ShardsStatus {
-        match self.life.as_ref() {
+        match self.life() {
             Life::Running(running) => running.status(),
-            Life::Quarantined { node, reason } => ShardsStatus {
-                node: *node,
+            Life::Quarantined(reason) => ShardsStatus {
+                node: self.inner.options.node,
                 incarnation: String::new(),
-                quarantine: Some(reason.clone()),
+                quarantine: Some(reason),
                 store_failed: None,
                 syncs: 0,
                 synced_jobs: 0,
@@ -273,21 +306,15 @@ impl Shards {
 
     /// Stops all shards in good order; what is synced stays. The store's files are free once all clones are dropped.
     pub async fn stop(&self) {
-        let Life::Running(running) = self.life.as_ref() else {
-            return;
-        };
-        running.stop.cancel();
-        for group in running.groups.values() {
-            if let Err(e) = group.raft.shutdown().await {
-                tracing::warn!(shard = %group.shard, error = %e, "raft did not stop in good order");
-            }
+        if let Life::Running(running) = self.life() {
+            running.end().await;
         }
     }
 
-    pub(crate) fn running(&self) -> Result<&Running, ShardFault> {
-        match self.life.as_ref() {
+    pub(crate) fn running(&self) -> Result<Arc<Running>, ShardFault> {
+        match self.life() {
             Life::Running(running) => Ok(running),
-            Life::Quarantined { reason, .. } => Err(ShardFault::Quarantined(reason.clone())),
+            Life::Quarantined(reason) => Err(ShardFault::Quarantined(reason)),
         }
     }
 
@@ -301,7 +328,17 @@ impl Shards {
 }
 
 impl Running {
-    async fn start(node: Arc<Node>) -> Result<Self, OpenError> {
+    /// Stops every Raft in good order.
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        for group in self.groups.values() {
+            if let Err(e) = group.raft.shutdown().await {
+                tracing::warn!(shard = %group.shard, error = %e, "raft did not stop in good order");
+            }
+        }
+    }
+
+    pub(super) async fn start(node: Arc<Node>) -> Result<Self, OpenError> {
         let feed = Arc::new(SystemFeed::new());
         let mut groups = BTreeMap::new();
         for shard in (0..=node.options.key_shards).map(ShardId) {

@@ -109,7 +109,7 @@ pub(crate) fn read_parts(
     outcome
 }
 
-fn read_view(
+pub(crate) fn read_view(
     state: &ShardState,
     view: &dyn ReadSpaces,
     vote: Vote,

@@ -96,8 +96,7 @@ impl SyncedNote {
         })
     }
 
-    /// A note that is written nowhere, for a store in memory.
-    #[cfg(test)]
+    /// A note that is written nowhere, for a store in memory or one that is being built.
     pub(crate) fn nowhere(identity: StoreIdentity) -> Self {
         let noted = Noted {
             identity,

@@ -6,5 +6,6 @@ mod faults;
 mod kit;
 mod members;
 mod quarantine;
+mod renewal;
 mod speed;
 mod writes;

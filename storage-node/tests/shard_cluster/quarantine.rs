@@ -24,7 +24,10 @@ async fn is_quarantined(cluster: &mut Cluster, victim: NodeId) {
     let reason = cluster
         .until("the node knows that it is quarantined", || shards.status().quarantine)
         .await;
-    assert!(reason.contains("remove this node"), "it says what to do: {reason}");
+    assert!(
+        reason.contains("halo admin shard recover"),
+        "it says what to do: {reason}"
+    );
     let asked = get_from(&shards, "key-0", ReadFrom::AnyReplica).await;
     assert!(matches!(asked, Err(ShardFault::Quarantined(_))), "{asked:?}");
     // The others go on without it, and without its vote.

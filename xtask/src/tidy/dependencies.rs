@@ -26,8 +26,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "proxy",
         ],
     ),
-    ("simulation", &["clock", "metadata", "ring-builder", "storage-node", "store"]),
-    ("xtask", &[]),
+    ("fuzz", &["metadata", "ring-builder", "storage-node", "proxy"]),
+    (
+        "simulation",
+        &["clock", "metadata", "ring-builder", "storage-node", "store"],
+    ),
+    ("xtask", &["clock"]),
 ];
 /// Libraries whose name in the code is not the package's.
 const OTHER_NAMES: [(&str, &str); 2] = [("ring-builder", "ring"), ("md-5", "md5")];

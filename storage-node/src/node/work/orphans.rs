@@ -22,6 +22,7 @@ use super::Workshop;
 use super::mend::Held;
 use crate::client::{DataPlane, MetadataPlane, Standing};
 use crate::device::{BlobHeader, BlobKey, BlobStore};
+use crate::shard::{RESTORED_KEY, RESTORED_TABLE};
 
 /// Blobs looked at in one step.
 const PAGE: usize = 500;
@@ -73,6 +74,9 @@ fn must_ask(unreferenced: u64, blobs: u64) -> bool {
 async fn walk(workshop: &Workshop, device: DeviceId, store: &Arc<dyn BlobStore>, name: &str) -> Result<u64, String> {
     let approved = workshop.approvals.take(device);
     let blobs = store.usage().blobs;
+    if !approved && metadata_was_restored(workshop).await? {
+        return Ok(ask_after_restore(workshop, device, name));
+    }
     let mut after = None;
     let (mut looked, mut removed) = (0_u64, 0_u64);
     let mut collected: Vec<(ShardId, BlobKey)> = Vec::new();
@@ -127,6 +131,29 @@ fn stop_and_ask(workshop: &Workshop, device: DeviceId, name: &str, found: usize,
     workshop.board.change(name, |line| line.asks = Some(asks));
     workshop.board.state(name, "stopped");
     removed
+}
+
+/// Restored metadata does not know what was written after its backup; nothing of that is an orphan until an operator has
+/// looked.
+async fn metadata_was_restored(workshop: &Workshop) -> Result<bool, String> {
+    let query = Query::GetRecord {
+        table: RESTORED_TABLE.to_owned(),
+        key: RESTORED_KEY.to_owned(),
+    };
+    match workshop.ask(ShardId::SYSTEM, query).await? {
+        Found::Record(record) => Ok(record.is_some()),
+        _ => Err("the system shard's answer has the wrong kind".to_owned()),
+    }
+}
+
+fn ask_after_restore(workshop: &Workshop, device: DeviceId, name: &str) -> u64 {
+    let asks = format!(
+        "the metadata was restored from a backup and nothing is collected: check that all is there, then run `halo admin \
+         metadata accept`, or `halo admin device approve-orphans {device}` for one walk over this device"
+    );
+    workshop.board.change(name, |line| line.asks = Some(asks));
+    workshop.board.state(name, "stopped");
+    0
 }
 
 /// What the shards say of the blobs' streams; blobs of shards that do not answer, or do not exist, are left out.

@@ -10,7 +10,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits until no file in `folders` is open, at most `at_most`; false when some still are. Where the system does not tell
 /// (no `/proc`), it returns at once.
-pub(super) async fn wait_until_closed(folders: Vec<PathBuf>, at_most: Duration) -> bool {
+pub(crate) async fn wait_until_closed(folders: Vec<PathBuf>, at_most: Duration) -> bool {
     let looking = async {
         loop {
             let folders = folders.clone();

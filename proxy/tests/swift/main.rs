@@ -1,0 +1,9 @@
+//! The Swift edge from outside: real sockets, hand-made requests, a cluster in memory behind it.
+
+mod access;
+mod bad_input;
+mod containers;
+mod kit;
+mod large;
+mod objects;
+mod signed;
