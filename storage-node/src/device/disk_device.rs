@@ -50,6 +50,8 @@ pub struct DiskDevice {
     waiting_removes: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     reclaiming: Arc<Semaphore>,
+    /// Last, because the thread ends when `jobs` is gone.
+    _thread: Arc<threads::Running>,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, DeviceError>>;
@@ -123,7 +125,7 @@ impl DiskDevice {
         let options = core.options;
         let (jobs, queue) = mpsc::unbounded_channel();
         let thread = threads::start(&format!("device-{}", identity.device), write_loop(writer, queue));
-        thread.map_err(|error| DeviceError::Out(format!("starting the writer: {error}")))?;
+        let thread = thread.map_err(|error| DeviceError::Out(format!("starting the writer: {error}")))?;
         let device = Self {
             core,
             jobs,
@@ -132,6 +134,7 @@ impl DiskDevice {
             waiting_removes: Arc::new(Semaphore::new(REMOVES_WAITING_MAX)),
             reads: Arc::new(Semaphore::new(options.reads_at_once)),
             reclaiming: Arc::new(Semaphore::new(1)),
+            _thread: Arc::new(thread),
         };
         Ok((device, report))
     }

@@ -6,14 +6,16 @@ use parking_lot::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use tokio::sync::oneshot;
 
-use crate::threads;
+use crate::threads::{self, Running};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A bounded number of threads with a bounded queue. Dropping it lets queued work finish.
+/// A bounded number of threads with a bounded queue. Dropping the last clone waits until queued work is finished.
 #[derive(Clone)]
 pub(crate) struct Pool {
     jobs: SyncSender<Job>,
+    /// Last, because the threads end when `jobs` is gone.
+    _threads: Arc<Vec<Running>>,
 }
 
 /// The queue is full, or the work panicked.
@@ -30,13 +32,14 @@ impl Pool {
         let waiting = Arc::new(Mutex::new(waiting));
         // A simulation runs every job as a task.
         let started = if threads::simulated() { 0 } else { count };
-        for number in 0..started {
+        let start = |number| {
             let waiting = Arc::clone(&waiting);
-            std::thread::Builder::new()
-                .name(format!("{name}-{number}"))
-                .spawn(move || work(&waiting))?;
-        }
-        Ok(Self { jobs })
+            Running::start(&format!("{name}-{number}"), move || work(&waiting))
+        };
+        Ok(Self {
+            jobs,
+            _threads: Arc::new((0..started).map(start).collect::<std::io::Result<_>>()?),
+        })
     }
 
     /// Runs `job` on one of the threads and waits for what it returns.

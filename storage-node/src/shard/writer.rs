@@ -43,6 +43,8 @@ struct Job {
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     counts: Arc<Counts>,
+    /// Last, because the thread ends when `jobs` is gone.
+    _thread: Arc<threads::Running>,
 }
 
 /// What the writer has done since it started.
@@ -66,8 +68,12 @@ impl Writer {
             counts: Arc::clone(&counts),
             carried: None,
         };
-        threads::start("shard-writer", thread.run())?;
-        Ok(Self { jobs, counts })
+        let thread = threads::start("shard-writer", thread.run())?;
+        Ok(Self {
+            jobs,
+            counts,
+            _thread: Arc::new(thread),
+        })
     }
 
     /// Queues `set`; waits only for room in the queue. `done` is called on the writer thread.
