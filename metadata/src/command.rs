@@ -273,6 +273,14 @@ pub enum Command {
         attribute: (String, String),
         owner: ProjectId,
     },
+    /// As [`Command::CreateBucket`], for a bucket whose objects another policy than the default one stores.
+    CreateBucketUnder {
+        project: ProjectId,
+        name: String,
+        global: bool,
+        key_shards: u64,
+        policy: PolicyId,
+    },
 }
 
 /// A stream waiting for its blobs to be removed: since when, and its name.
@@ -302,6 +310,7 @@ impl Command {
         matches!(
             self,
             Self::CreateBucket { .. }
+                | Self::CreateBucketUnder { .. }
                 | Self::BeginDeleteBucket { .. }
                 | Self::CancelDeleteBucket { .. }
                 | Self::FinishDeleteBucket { .. }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::PolicyId;
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -134,17 +136,113 @@ dated_id!(RequestId);
 dated_id!(WriteId);
 dated_id!(MultipartId);
 
-/// One blob: chunk number `chunk` (from 0) of the byte stream `write`.
+/// One blob: a chunk of the byte stream `write`, or a fragment of one.
+///
+/// ```text
+/// chunk = policy (7 bits) | fragment (5 bits: 0 the whole chunk, i + 1 its fragment i) | number (20 bits)
+/// ```
+/// So a device's key says by which policy's ring the blob is placed, and every blob of the default policy is named as
+/// it always was. A shard refuses streams of more chunks than the number holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobId {
     /// The stream the bytes came from.
     pub write: WriteId,
-    /// Position of the chunk in the stream.
+    /// Policy, fragment and position of the chunk in the stream: [`Self::whole`], [`Self::piece`].
     pub chunk: u32,
+}
+
+const NUMBER_BITS: u32 = 20;
+const FRAGMENT_BITS: u32 = 5;
+
+impl BlobId {
+    /// Chunk numbers are below this.
+    pub const CHUNKS: u32 = 1 << NUMBER_BITS;
+    /// Policy numbers are below this.
+    pub const POLICIES: u16 = 1 << (32 - NUMBER_BITS - FRAGMENT_BITS);
+    /// The most fragments of one chunk.
+    pub const FRAGMENTS_MAX: usize = (1 << FRAGMENT_BITS) - 1;
+
+    /// Chunk number `number` of a stream of `policy`, in one piece.
+    #[must_use]
+    pub fn whole(write: WriteId, policy: PolicyId, number: u32) -> Self {
+        let policy = u32::from(policy.0 % Self::POLICIES) << (NUMBER_BITS + FRAGMENT_BITS);
+        Self {
+            write,
+            chunk: policy | number % Self::CHUNKS,
+        }
+    }
+
+    /// Fragment `index` of the chunk that this blob is, or is a fragment of.
+    #[must_use]
+    pub fn piece(self, index: u8) -> Self {
+        let label = (u32::from(index) + 1) % (1 << FRAGMENT_BITS);
+        Self {
+            chunk: self.without_fragment().chunk | label << NUMBER_BITS,
+            ..self
+        }
+    }
+
+    /// The chunk as a whole: equal for all its fragments.
+    #[must_use]
+    pub fn without_fragment(self) -> Self {
+        let mask = ((1 << FRAGMENT_BITS) - 1) << NUMBER_BITS;
+        Self {
+            chunk: self.chunk & !mask,
+            ..self
+        }
+    }
+
+    /// Position of the chunk in the stream, from 0.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.chunk % Self::CHUNKS
+    }
+
+    /// Which fragment of its chunk it is; `None`: the whole chunk.
+    #[must_use]
+    pub fn fragment(self) -> Option<u8> {
+        let label = (self.chunk >> NUMBER_BITS) % (1 << FRAGMENT_BITS);
+        u8::try_from(label).ok()?.checked_sub(1)
+    }
+
+    /// The policy whose ring places it.
+    #[must_use]
+    pub fn policy(self) -> PolicyId {
+        PolicyId(u16::try_from(self.chunk >> (NUMBER_BITS + FRAGMENT_BITS)).unwrap_or(0))
+    }
 }
 
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.write, self.chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_of_the_default_policy_is_named_by_its_number_alone_and_labels_never_mix() {
+        let write = WriteId(7);
+        assert_eq!(BlobId::whole(write, PolicyId(0), 9), BlobId { write, chunk: 9 });
+        let policies = [0, 1, BlobId::POLICIES - 1].map(PolicyId);
+        for policy in policies {
+            for number in [0, 1, BlobId::CHUNKS - 1] {
+                let whole = BlobId::whole(write, policy, number);
+                assert_eq!(
+                    (whole.policy(), whole.number(), whole.fragment()),
+                    (policy, number, None)
+                );
+                for index in [0, 5, u8::try_from(BlobId::FRAGMENTS_MAX - 1).unwrap()] {
+                    let piece = whole.piece(index);
+                    assert_eq!(
+                        (piece.policy(), piece.number(), piece.fragment()),
+                        (policy, number, Some(index))
+                    );
+                    assert_eq!((piece.without_fragment(), piece.piece(3)), (whole, whole.piece(3)));
+                }
+            }
+        }
     }
 }

@@ -238,7 +238,13 @@ pub struct Totals {
 }
 
 /// A bucket as the system shard knows it.
+///
+/// ```text
+/// postcard: id | name | project | global | shard | created_ms | 0 active, 1 deleting           the default policy
+///                                                             | 2 active, 3 deleting | policy  another one
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenBucket", into = "WrittenBucket")]
 pub struct BucketInfo {
     /// Its id.
     pub id: BucketId,
@@ -252,8 +258,71 @@ pub struct BucketInfo {
     pub shard: ShardId,
     /// Shard time of its birth.
     pub created_ms: u64,
+    /// Which policy stores its objects. It never changes.
+    pub policy: PolicyId,
     /// Active, or on its way out.
     pub state: BucketState,
+}
+
+/// A bucket as it is written: the first two states are all there were before policies.
+#[derive(Clone, Serialize, Deserialize)]
+struct WrittenBucket {
+    id: BucketId,
+    name: String,
+    project: ProjectId,
+    global: bool,
+    shard: ShardId,
+    created_ms: u64,
+    state: WrittenState,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum WrittenState {
+    Active,
+    Deleting,
+    ActiveUnder(PolicyId),
+    DeletingUnder(PolicyId),
+}
+
+impl From<WrittenBucket> for BucketInfo {
+    fn from(written: WrittenBucket) -> Self {
+        let (state, policy) = match written.state {
+            WrittenState::Active => (BucketState::Active, PolicyId::default()),
+            WrittenState::Deleting => (BucketState::Deleting, PolicyId::default()),
+            WrittenState::ActiveUnder(policy) => (BucketState::Active, policy),
+            WrittenState::DeletingUnder(policy) => (BucketState::Deleting, policy),
+        };
+        Self {
+            id: written.id,
+            name: written.name,
+            project: written.project,
+            global: written.global,
+            shard: written.shard,
+            created_ms: written.created_ms,
+            policy,
+            state,
+        }
+    }
+}
+
+impl From<BucketInfo> for WrittenBucket {
+    fn from(info: BucketInfo) -> Self {
+        let state = match (info.state, info.policy) {
+            (BucketState::Active, PolicyId(0)) => WrittenState::Active,
+            (BucketState::Deleting, PolicyId(0)) => WrittenState::Deleting,
+            (BucketState::Active, policy) => WrittenState::ActiveUnder(policy),
+            (BucketState::Deleting, policy) => WrittenState::DeletingUnder(policy),
+        };
+        Self {
+            id: info.id,
+            name: info.name,
+            project: info.project,
+            global: info.global,
+            shard: info.shard,
+            created_ms: info.created_ms,
+            state,
+        }
+    }
 }
 
 /// A bucket's life as the system shard sees it (DESIGN §3.3).

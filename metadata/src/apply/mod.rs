@@ -44,6 +44,7 @@ use crate::codec;
 use crate::command::{Batch, Command, Envelope};
 use crate::ids::RequestId;
 use crate::keys;
+use crate::model::PolicyId;
 use crate::read;
 use crate::reply::{Done, Refusal, Reply};
 use crate::rows::{Family, ReadRows, RowChange, RowsError};
@@ -172,7 +173,14 @@ fn execute(shard: &mut Shard<'_>, command: &Command, kind: ShardKind) -> Result<
             name,
             global,
             key_shards,
-        } => names::create(shard, project, name, *global, *key_shards),
+        } => names::create(shard, project, name, *global, *key_shards, PolicyId::default()),
+        Command::CreateBucketUnder {
+            project,
+            name,
+            global,
+            key_shards,
+            policy,
+        } => names::create(shard, project, name, *global, *key_shards, *policy),
         Command::BeginDeleteBucket { id } => names::begin_delete(shard, *id),
         Command::CancelDeleteBucket { id } => names::cancel_delete(shard, *id),
         Command::FinishDeleteBucket { id } => names::finish_delete(shard, *id),

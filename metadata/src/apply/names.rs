@@ -1,9 +1,9 @@
 //! Bucket names in the system shard (CON-2, DESIGN §3.3): one never-reused id, one name in the project, at most one
 //! global name, and a deletion in three resumable steps.
 
-use crate::ids::{BucketId, ShardId};
+use crate::ids::{BlobId, BucketId, ShardId};
 use crate::keys;
-use crate::model::{BucketInfo, BucketState};
+use crate::model::{BucketInfo, BucketState, PolicyId};
 use crate::read;
 use crate::reply::{Done, Refusal};
 use crate::rows::{Family, RowsError};
@@ -21,12 +21,16 @@ pub(crate) fn create(
     name: &str,
     global: bool,
     key_shards: u64,
+    policy: PolicyId,
 ) -> Result<Done, Fault> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || project.len() > NAME_BYTES_MAX {
         return Err(Fault::invalid("a bucket's name has 1 to 256 bytes"));
     }
     if key_shards == 0 || key_shards > KEY_SHARDS_MAX {
         return Err(Fault::invalid("a cluster has 1 to 65536 key shards"));
+    }
+    if policy.0 >= BlobId::POLICIES {
+        return Err(Fault::invalid("a policy's number is at most 127"));
     }
     if let Some(info) = read::bucket_named(&shard.rows, project, name)? {
         return create_again(shard, info, global);
@@ -42,6 +46,7 @@ pub(crate) fn create(
         global,
         shard: home,
         created_ms: shard.now_ms(),
+        policy,
         state: BucketState::Active,
     };
     shard.counters.next_bucket += 1;

@@ -8,7 +8,7 @@
 use crate::STREAM_AHEAD_MS;
 use crate::codec::ROW_FORMAT;
 use crate::command::ReclaimKey;
-use crate::ids::{BucketId, MultipartId, WriteId};
+use crate::ids::{BlobId, BucketId, MultipartId, WriteId};
 use crate::keys;
 use crate::model::{Body, ObjectRow, PartRow, PolicyId, RefRow, Stored};
 use crate::query::Life;
@@ -21,8 +21,9 @@ use super::{STREAMS_PER_COMMAND_MAX, short};
 
 /// The longest stream, in bytes.
 const STREAM_BYTES_MAX: u64 = 1 << 40;
-/// The largest number of chunks of a stream; it bounds its ranges in the `short` queue.
-const STREAM_CHUNKS_MAX: u32 = 1 << 20;
+/// The largest number of chunks of a stream: blobs' names have room for so many, and it bounds its ranges in the `short`
+/// queue.
+const STREAM_CHUNKS_MAX: u32 = BlobId::CHUNKS;
 
 /// Checks that a stream may get its first reference: nobody has it, and its blobs are certain to be there.
 pub(crate) fn check_commit(shard: &Shard<'_>, stored: &Stored) -> Result<(), Fault> {

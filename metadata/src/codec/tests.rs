@@ -114,6 +114,13 @@ fn commands() -> Vec<Command> {
             expect: RecordCondition::Version(9),
             value: Bytes::new(),
         },
+        Command::CreateBucketUnder {
+            project: "p".into(),
+            name: "b".into(),
+            global: true,
+            key_shards: 8,
+            policy: PolicyId(3),
+        },
         Command::Tick,
         Command::RaiseFence {
             policy: PolicyId(u16::MAX),
@@ -148,6 +155,7 @@ fn replies() -> Vec<Reply> {
         global: true,
         shard: ShardId(2),
         created_ms: 3,
+        policy: PolicyId(0),
         state: BucketState::Deleting,
     };
     vec![
@@ -158,7 +166,17 @@ fn replies() -> Vec<Reply> {
             versioned: false,
         })),
         Ok(Done::Completed(Box::new(object()))),
-        Ok(Done::Bucket { info, created: true }),
+        Ok(Done::Bucket {
+            info: info.clone(),
+            created: true,
+        }),
+        Ok(Done::Bucket {
+            info: BucketInfo {
+                policy: PolicyId(127),
+                ..info
+            },
+            created: false,
+        }),
         Err(Refusal::Deleted {
             marker: Seq(3),
             null: false,
@@ -213,6 +231,28 @@ fn what_is_encoded_is_decoded() {
     });
     assert_eq!(decode_query(&encode_query(&query)), Ok(query));
     assert_eq!(decode_row::<ObjectRow>(&encode_row(&object())), Ok(object()));
+}
+
+#[test]
+fn a_bucket_of_the_default_policy_is_written_as_before_policies() {
+    let info = |policy, state| BucketInfo {
+        id: BucketId(1),
+        name: "b".into(),
+        project: "p".into(),
+        global: true,
+        shard: ShardId(2),
+        created_ms: 3,
+        policy: PolicyId(policy),
+        state,
+    };
+    let old = [ROW_FORMAT, 1, 1, b'b', 1, b'p', 1, 2, 3, 1];
+    let deleting = info(0, BucketState::Deleting);
+    assert_eq!(&encode_row(&deleting)[..], old);
+    assert_eq!(decode_row(&old), Ok(deleting));
+    for state in [BucketState::Active, BucketState::Deleting] {
+        let other = info(5, state);
+        assert_eq!(decode_row(&encode_row(&other)), Ok(other));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::TestShard;
 use crate::apply::ShardKind;
 use crate::command::{Command, RecordCondition};
 use crate::ids::{BucketId, ShardId};
-use crate::model::{BucketInfo, BucketState};
+use crate::model::{BucketInfo, BucketState, PolicyId};
 use crate::query::{Found, Query, answer};
 use crate::reply::{Done, Refusal};
 use crate::rows::Family;
@@ -40,6 +40,30 @@ fn resolve(shard: &TestShard, project: &str, name: &str) -> Option<BucketInfo> {
         Found::Bucket(info) => info,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_bucket_keeps_the_policy_it_was_born_with() {
+    let mut shard = shard();
+    let under = |name: &str, policy| Command::CreateBucketUnder {
+        project: "alice".to_owned(),
+        name: name.to_owned(),
+        global: true,
+        key_shards: 3,
+        policy: PolicyId(policy),
+    };
+    let (cold, made) = created(&mut shard, under("cold", 4));
+    assert!(made && cold.policy == PolicyId(4));
+    // Created again with another one, or with none: nothing is reset.
+    assert_eq!(created(&mut shard, under("cold", 5)), (cold.clone(), false));
+    assert_eq!(
+        created(&mut shard, create("alice", "cold", true)),
+        (cold.clone(), false)
+    );
+    shard.done(Command::BeginDeleteBucket { id: cold.id });
+    shard.done(Command::CancelDeleteBucket { id: cold.id });
+    assert_eq!(resolve(&shard, "alice", "cold"), Some(cold));
+    assert!(matches!(shard.refused(under("hot", 128)), Refusal::Invalid(_)));
 }
 
 #[test]
