@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 import clients
 from tree import assert_same, build, digest
@@ -17,6 +18,14 @@ def random_file(path, size):
             left -= file.write(os.urandom(min(left, 1 << 20)))
 
 
+def timed(world, what, bytes_moved, command, env, **more):
+    """Runs a client and says how long it took."""
+    began = time.monotonic()
+    clients.run(command, env, TIMEOUT, **more)
+    took = time.monotonic() - began
+    world.say(f"{what}: {took:.1f} s, {bytes_moved / took / (1 << 20):.1f} MiB/s")
+
+
 def run(world):
     env = world.swift_environment()
     swift = [world.bin("swift")]
@@ -24,10 +33,10 @@ def run(world):
     count, size = build(source, world.files, 4 << 20)
     want = digest(source)
     world.say(f"{count} files, {size >> 20} MiB")
-    clients.run([*swift, "upload", "--quiet", "tree", "."], env, TIMEOUT, cwd=source)
+    timed(world, "swift upload of the tree", size, [*swift, "upload", "--quiet", "tree", "."], env, cwd=source)
     back = world.folder / "back"
     back.mkdir()
-    clients.run([*swift, "download", "--quiet", "tree"], env, TIMEOUT, cwd=back)
+    timed(world, "swift download of the tree", size, [*swift, "download", "--quiet", "tree"], env, cwd=back)
     assert_same(want, back, "swift download")
     listed = clients.run([*swift, "list", "tree"], env, TIMEOUT).splitlines()
     assert len(listed) == count, (len(listed), count)
@@ -37,7 +46,7 @@ def run(world):
     name = next(iter(want))
     post_and_copy(world, swift, env, name)
     tempurl(world, swift, env, name, source)
-    clients.run([*swift, "delete", "--quiet", "tree"], env, TIMEOUT)
+    timed(world, "swift delete of the tree", 0, [*swift, "delete", "--quiet", "tree"], env)
     account = json.loads(clients.run(["curl", "-sf", "-H", f"X-Auth-Token: {token(world)}", f"{world.swift['storage_url']}?format=json"], env, 60))
     assert "tree" not in [row["name"] for row in account], account
 
@@ -47,11 +56,12 @@ def segments(world, swift, env):
     large = world.folder / "large.bin"
     random_file(large, world.large_bytes)
     upload = [*swift, "upload", "--quiet", "--use-slo", "-S", str(world.segment_bytes), "big", "large.bin"]
-    clients.run(upload, env, TIMEOUT, cwd=world.folder)
+    timed(world, f"swift upload of {world.large_bytes >> 20} MiB", world.large_bytes, upload, env, cwd=world.folder)
     stat = clients.run([*swift, "stat", "big", "large.bin"], env, TIMEOUT)
     assert f"Content Length: {world.large_bytes}" in stat, stat
     copy = world.folder / "copy.bin"
-    clients.run([*swift, "download", "--quiet", "big", "large.bin", "-o", str(copy)], env, TIMEOUT)
+    download = [*swift, "download", "--quiet", "big", "large.bin", "-o", str(copy)]
+    timed(world, f"swift download of {world.large_bytes >> 20} MiB", world.large_bytes, download, env)
     subprocess.run(["cmp", str(large), str(copy)], check=True)
     clients.run([*swift, "delete", "--quiet", "big", "large.bin"], env, TIMEOUT)
     left = clients.run([*swift, "list", "big_segments"], env, TIMEOUT).splitlines()

@@ -1,4 +1,4 @@
-//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `s3-tests`, `sim`, `bench`.
+//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `s3-tests`, `swift`, `sim`, `bench`.
 //!
 //! Knows: the tree, cargo, and the programs the tests need. Must not know: what Halo does.
 
@@ -13,6 +13,7 @@ mod cargo;
 mod faults;
 mod s3_tests;
 mod sim;
+mod swift;
 mod tidy;
 mod verify;
 
@@ -48,6 +49,8 @@ enum Task {
     Faults(faults::FaultsArgs),
     /// The public tests ceph/s3-tests against a real cluster.
     S3Tests(s3_tests::S3TestsArgs),
+    /// Swift's real clients against real processes; or Swift's own functional tests.
+    Swift(swift::SwiftArgs),
     /// The whole cluster simulated, seed by seed.
     Sim(sim::SimArgs),
     /// The measurements of docs/benchmarks.md.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Acceptance(args) => acceptance::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::S3Tests(args) => s3_tests::run(&args),
+        Task::Swift(args) => swift::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Bench(args) => bench::run(&args),
     };

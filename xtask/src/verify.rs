@@ -6,6 +6,7 @@ use crate::acceptance::{self, AcceptanceArgs};
 use crate::cargo::{cargo, has, step};
 use crate::faults::{self, FaultsArgs};
 use crate::sim;
+use crate::swift::{self, SwiftArgs};
 use crate::tidy;
 
 /// What may be left out.
@@ -42,6 +43,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     sim::verify()?;
     if !args.no_acceptance {
         acceptance::run(&AcceptanceArgs::small())?;
+        swift::run(&SwiftArgs::small())?;
         faults::run(&FaultsArgs::small())?;
     }
     eprintln!("== all checks passed");
