@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import time
 import urllib.parse
 
 import boto3
@@ -41,10 +42,14 @@ def run(world):
         aws_secret_access_key=world.s3["secret_key"], region_name=world.s3["region"],
         config=botocore.config.Config(s3={"addressing_style": "path"}))
     swift = Swift(world)
-    assert swift("PUT", "/both").status == 201
+    for container in ("both", "segments"):
+        assert swift("PUT", f"/{container}").status == 201
     names(s3, swift)
     bodies(s3, swift)
     parts(s3, swift)
+    static_large(s3, swift)
+    dynamic_large(s3, swift)
+    endings(s3, swift)
     versions(s3, swift)
     containers(s3, swift)
 
@@ -112,6 +117,101 @@ def parts(s3, swift):
     row = json.loads(swift("GET", "/both?format=json").content)[0]
     assert row["bytes"] == len(first + last) and row["hash"] == etag.strip('"')
     assert swift("DELETE", path("both", "mp")).status == 204
+
+
+def static_large(s3, swift):
+    """A static large object is over S3 what it stands for: its bytes, ranges, parts, size and one tag everywhere."""
+    pieces = [os.urandom(size) for size in (1 << 20, 5000, 70_000)]
+    lines = []
+    for at, piece in enumerate(pieces):
+        assert swift("PUT", f"/segments/slo/{at}", piece).status == 201
+        lines.append({"path": f"/segments/slo/{at}"})
+    assert swift("PUT", "/both/slo?multipart-manifest=put", json.dumps(lines), X_Object_Meta_Kind="large").status == 201
+    whole = b"".join(pieces)
+    got = s3.get_object(Bucket="both", Key="slo")
+    assert got["Body"].read() == whole and got["Metadata"] == {"kind": "large"}
+    head = s3.head_object(Bucket="both", Key="slo")
+    row = next(row for row in s3.list_objects_v2(Bucket="both")["Contents"] if row["Key"] == "slo")
+    told = swift("HEAD", "/both/slo").getheader("Etag").strip('"')
+    assert got["ETag"] == head["ETag"] == row["ETag"] == f'"{told}-3"', (got["ETag"], head["ETag"], row["ETag"], told)
+    assert got["ContentLength"] == head["ContentLength"] == row["Size"] == len(whole)
+    first = (1 << 20) - 3
+    part = s3.get_object(Bucket="both", Key="slo", Range=f"bytes={first}-{first + 5010}")
+    assert part["Body"].read() == whole[first:first + 5011]
+    assert part["ContentRange"] == f"bytes {first}-{first + 5010}/{len(whole)}"
+    part = s3.get_object(Bucket="both", Key="slo", PartNumber=2)
+    assert part["Body"].read() == pieces[1] and part["PartsCount"] == 3
+    assert s3.get_object(Bucket="both", Key="slo", IfMatch=got["ETag"])["ContentLength"] == len(whole)
+    refused(s3.get_object, 304, Bucket="both", Key="slo", IfNoneMatch=got["ETag"])
+    # A copy over S3 is a large object as well, also with metadata of its own.
+    s3.copy_object(Bucket="both", Key="slo-copy", CopySource={"Bucket": "both", "Key": "slo"},
+                   MetadataDirective="REPLACE", Metadata={"kind": "copy"})
+    assert swift("GET", "/both/slo-copy").content == whole
+    assert s3.head_object(Bucket="both", Key="slo-copy")["Metadata"] == {"kind": "copy"}
+    # A manifest in a manifest; a segment that changed.
+    nested = json.dumps([{"path": "/both/slo", "range": "1048570-1048589"}, {"path": "/segments/slo/1"}])
+    assert swift("PUT", "/both/nested?multipart-manifest=put", nested).status == 201
+    assert s3.get_object(Bucket="both", Key="nested")["Body"].read() == whole[1048570:1048590] + pieces[1]
+    swift("PUT", "/segments/slo/0", b"changed")
+    refused(s3.get_object, 409, Bucket="both", Key="slo")
+    assert swift("GET", "/both/slo").status == 409
+    for name in ("slo", "slo-copy", "nested"):
+        s3.delete_object(Bucket="both", Key=name)
+
+
+def dynamic_large(s3, swift):
+    """A dynamic large object and links, over S3."""
+    for at in range(3):
+        assert swift("PUT", f"/segments/dlo/{at}", str(at) * 5).status == 201
+    assert swift("PUT", "/both/dlo", b"", X_Object_Manifest="segments/dlo/").status == 201
+    got = s3.get_object(Bucket="both", Key="dlo")
+    assert got["Body"].read() == b"000001111122222" and got["ContentLength"] == 15
+    assert s3.get_object(Bucket="both", Key="dlo", Range="bytes=4-5")["Body"].read() == b"01"
+    swift("PUT", "/segments/dlo/3", b"33333")
+    assert s3.head_object(Bucket="both", Key="dlo")["ContentLength"] == 20
+    assert swift("PUT", "/both/target", b"the target", Content_Type="text/x-target").status == 201
+    etag = swift("HEAD", "/both/target").getheader("Etag")
+    assert swift("PUT", "/both/link", b"", X_Symlink_Target="both/target").status == 201
+    assert swift("PUT", "/both/static", b"", X_Symlink_Target="both/link", X_Symlink_Target_Etag="d41d8cd98f00b204e9800998ecf8427e").status == 201
+    assert swift("PUT", "/both/fixed", b"", X_Symlink_Target="both/target", X_Symlink_Target_Etag=etag).status == 201
+    for name in ("link", "static", "fixed"):
+        got = s3.get_object(Bucket="both", Key=name)
+        assert got["Body"].read() == b"the target" and got["ETag"] == f'"{etag}"', name
+        assert got["ContentType"] == "text/x-target", (name, got["ContentType"])
+    rows = {row["Key"]: row for row in s3.list_objects_v2(Bucket="both")["Contents"]}
+    assert (rows["fixed"]["Size"], rows["fixed"]["ETag"]) == (10, f'"{etag}"'), rows["fixed"]
+    swift("PUT", "/both/target", b"something else")
+    refused(s3.get_object, 409, Bucket="both", Key="fixed")
+    assert s3.get_object(Bucket="both", Key="link")["Body"].read() == b"something else"
+    swift("DELETE", "/both/target")
+    refused(s3.head_object, 404, Bucket="both", Key="link")
+    assert swift("PUT", "/both/round", b"", X_Symlink_Target="both/about").status == 201
+    assert swift("PUT", "/both/about", b"", X_Symlink_Target="both/round").status == 201
+    refused(s3.get_object, 409, Bucket="both", Key="round")
+    for name in ("dlo", "link", "static", "fixed", "round", "about"):
+        s3.delete_object(Bucket="both", Key=name)
+
+
+def endings(s3, swift):
+    """An object whose time is over is gone over both at once, swept or not."""
+    assert swift("PUT", "/both/soon", b"x", X_Delete_After="1").status == 201
+    assert s3.head_object(Bucket="both", Key="soon")["ContentLength"] == 1
+    until = time.monotonic() + 10
+    while swift("HEAD", "/both/soon").status != 404:
+        assert time.monotonic() < until, "it is still there"
+        time.sleep(0.1)
+    refused(s3.get_object, 404, Bucket="both", Key="soon")
+    s3.delete_object(Bucket="both", Key="soon")
+
+
+def refused(call, status, **arguments):
+    try:
+        call(**arguments)
+    except botocore.exceptions.ClientError as error:
+        told = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        assert told == status, (told, error)
+    else:
+        raise AssertionError(f"{arguments} was not refused")
 
 
 def versions(s3, swift):

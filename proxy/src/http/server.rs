@@ -46,6 +46,8 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// How often certificate files are read again.
     pub reload_every: Duration,
+    /// Header names of answers as `Title-Case`, for protocols whose clients show them.
+    pub title_case: bool,
 }
 
 impl Default for ServerOptions {
@@ -59,6 +61,7 @@ impl Default for ServerOptions {
             buffer_bytes: 128 << 10,
             drain: Duration::from_secs(30),
             reload_every: Duration::from_secs(60),
+            title_case: false,
         }
     }
 }
@@ -256,6 +259,7 @@ impl Connection {
             .header_read_timeout(self.options.head_timeout)
             .max_headers(self.options.headers_max)
             .max_buf_size(self.options.buffer_bytes)
+            .title_case_headers(self.options.title_case)
             .serve_connection(io, service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {

@@ -7,7 +7,7 @@ use store::{Bucket, Condition, CopyChanges, CopySource, CopyTarget, ObjectHead, 
 use super::checksums::{self, kind_dto, show_checksum};
 use super::conditions::Verdict;
 use super::copy_source::SourceName;
-use super::errors::{error, error_with, from_store, invalid_argument, invalid_request};
+use super::errors::{error, error_with, from_store, invalid_argument, invalid_request, not_implemented};
 use super::multipart::{part_number, upload_id};
 use super::names::{etag, md5_etag, timestamp, version_selector, version_text};
 use super::objects::{attributes, user_metadata};
@@ -15,6 +15,7 @@ use super::range::ByteRange;
 use super::request::Caller;
 use super::service::Edge;
 use super::tagging;
+use crate::swift::over_s3;
 
 /// The largest source of one CopyObject or UploadPartCopy (AWS: 5 GiB).
 const SOURCE_BYTES_MAX: u64 = 5 << 30;
@@ -100,8 +101,13 @@ pub(crate) async fn object(
         request.input.tagging_directive.as_ref().map(TaggingDirective::as_str),
         "tagging",
     )?;
-    let kept = attributes(headers, &caller);
+    let replaced = attributes(headers, &caller);
     let input = request.input;
+    let condition = caller.conditions.for_write()?;
+    let bucket = edge.bucket(&caller, &input.bucket).await?;
+    let source = Source::find(edge, &caller).await?;
+    // What makes an object a manifest or a link goes with its bytes.
+    let kept = [replaced, over_s3::kept(&source.head.object).cloned().collect()].concat();
     let changes = CopyChanges {
         metadata: if metadata {
             Some((kept, user_metadata(input.metadata)?))
@@ -119,9 +125,6 @@ pub(crate) async fn object(
         .as_ref()
         .map(|algorithm| checksums::parse_name(algorithm.as_str()));
     let wanted = wanted.transpose()?;
-    let condition = caller.conditions.for_write()?;
-    let bucket = edge.bucket(&caller, &input.bucket).await?;
-    let source = Source::find(edge, &caller).await?;
     let onto_itself = source.bucket.info.id == bucket.info.id && source.name.key == input.key;
     if onto_itself && changes == CopyChanges::default() && source.name.version.is_none() && wanted.is_none() {
         return Err(invalid_request(
@@ -189,6 +192,11 @@ pub(crate) async fn part(
     let bucket = edge.bucket(&caller, &input.bucket).await?;
     let source = Source::find(edge, &caller).await?;
     let size = source.head.object.size;
+    if over_s3::stands_for_others(&source.head.object) {
+        return Err(not_implemented(
+            "UploadPartCopy of a large object or link of the Swift API",
+        ));
+    }
     if range.as_ref().is_some_and(|range| range.end > size) {
         return Err(invalid_argument(format!(
             "Range specified is not valid for source object of size: {size}"

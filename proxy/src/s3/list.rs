@@ -11,6 +11,7 @@ use super::errors::{from_store, invalid_argument};
 use super::names::{etag, length, listed, owner, timestamp};
 use super::request::Caller;
 use super::service::Edge;
+use crate::swift::over_s3;
 
 /// The largest page (AWS).
 const KEYS_MAX: i32 = 1000;
@@ -59,16 +60,17 @@ pub(crate) fn last_of<T>(page: &Page<(Key, T)>) -> Option<&Key> {
 }
 
 fn object(key: &[u8], row: ObjectRow, url: bool, with_owner: Option<&Caller>) -> dto::Object {
+    let (size, tag) = over_s3::told(&row);
     let checksum = row.checksum.as_ref();
     dto::Object {
         checksum_algorithm: checksum.map(|checksum| vec![algorithm_dto(checksum.algorithm)]),
         checksum_type: checksum.map(|checksum| kind_dto(checksum.kind)),
-        e_tag: Some(etag(&row.etag)),
+        e_tag: Some(etag(&tag)),
         key: Some(listed(key, url)),
         last_modified: Some(timestamp(row.modified_ms)),
         owner: with_owner.map(|caller| shown_owner(&row.owner, caller)),
         restore_status: None,
-        size: Some(length(row.size)),
+        size: Some(length(size)),
         storage_class: Some(dto::ObjectStorageClass::from_static(dto::ObjectStorageClass::STANDARD)),
     }
 }

@@ -7,14 +7,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use s3s::dto::{self, ChecksumMode, Metadata, StreamingBlob};
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result};
-use store::{BodyStream, Checksum, ObjectHead, ObjectReader, ObjectRow};
+use store::{BodyStream, Checksum, ObjectHead, ObjectRow};
 
 use super::checksums::{kind_dto, show_checksum};
 use super::conditions::Verdict;
-use super::errors::{error, from_store, invalid_argument, invalid_request};
+use super::errors::{error, error_with, from_store, invalid_argument, invalid_request};
 use super::names::{etag_text, http_date, version_selector, version_text};
 use super::request::Caller;
 use super::service::Edge;
+use crate::swift::over_s3::{self, Fault, Whole};
 
 /// The type of an object that was put without one (AWS).
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("binary/octet-stream");
@@ -36,18 +37,39 @@ struct Span {
     parts: Option<u16>,
 }
 
-async fn open(edge: &Edge, caller: &Caller, asked: &Asked<'_>) -> S3Result<ObjectReader> {
+/// Opens an object; one that the Swift API put together is opened as what it stands for.
+async fn open(edge: &Edge, caller: &Caller, asked: &Asked<'_>) -> S3Result<Whole> {
     let selector = version_selector(asked.version)?;
     let bucket = edge.bucket(caller, asked.bucket).await?;
-    edge.store
+    let reader = edge
+        .store
         .open_object(&caller.cx, &bucket, asked.key.as_bytes(), selector)
         .await
-        .map_err(from_store)
+        .map_err(from_store)?;
+    let own = bucket.info.project == caller.cx.project;
+    if !own && over_s3::stands_for_others(&reader.head.object) {
+        return Err(error("AccessDenied"));
+    }
+    let named = asked.version.is_some();
+    let whole = Whole::of(&edge.store, &caller.cx, reader, named).await;
+    whole.map_err(unreadable)
+}
+
+/// What is wrong with an object that stands for others.
+fn unreadable(fault: Fault) -> S3Error {
+    match fault {
+        Fault::Denied => error("AccessDenied"),
+        Fault::Broken => error_with(
+            "OperationAborted",
+            "A segment of the large object, or the target of the link, is missing or has changed.",
+        ),
+        Fault::Store(error) => from_store(error),
+    }
 }
 
 /// Which bytes: a part, a range, or all.
-fn span(reader: &ObjectReader, caller: &Caller, part: Option<i32>) -> S3Result<Span> {
-    let size = reader.head.object.size;
+fn span(whole: &Whole, caller: &Caller, part: Option<i32>) -> S3Result<Span> {
+    let size = whole.reader.head.object.size;
     if let Some(part) = part {
         if caller.range.is_some() {
             return Err(invalid_request(
@@ -59,8 +81,8 @@ fn span(reader: &ObjectReader, caller: &Caller, part: Option<i32>) -> S3Result<S
             .filter(|number| (1..=store::PARTS_MAX).contains(number));
         let number =
             number.ok_or_else(|| invalid_argument("Part number must be an integer between 1 and 10000, inclusive"))?;
-        let (range, parts) = reader.part(number).ok_or_else(|| error("InvalidPartNumber"))?;
-        let multipart = reader.head.parts.is_some();
+        let (range, parts) = whole.part(number).ok_or_else(|| error("InvalidPartNumber"))?;
+        let multipart = whole.reader.head.parts.is_some();
         return Ok(Span {
             range,
             partial: size > 0,
@@ -197,20 +219,21 @@ pub(crate) async fn get(
         version: input.version_id.as_deref(),
         part: input.part_number,
     };
-    let reader = open(edge, &caller, &asked).await?;
-    decide(&caller, &reader.head)?;
-    let span = span(&reader, &caller, asked.part)?;
-    let headers = headers(&caller, &reader.head, &span);
-    let checksum = told(input.checksum_mode.as_ref(), &reader.head, &span);
+    let whole = open(edge, &caller, &asked).await?;
+    let head = whole.reader.head.clone();
+    decide(&caller, &head)?;
+    let span = span(&whole, &caller, asked.part)?;
+    let headers = headers(&caller, &head, &span);
+    let checksum = told(input.checksum_mode.as_ref(), &head, &span);
     let mut output = dto::GetObjectOutput {
         checksum_type: checksum.map(|checksum| kind_dto(checksum.kind)),
-        metadata: metadata(&reader.head.object),
+        metadata: metadata(&head.object),
         ..Default::default()
     };
-    show_checksum!(output, checksum, reader.head.parts.unwrap_or(0));
+    show_checksum!(output, checksum, head.parts.unwrap_or(0));
     let left = span.range.end - span.range.start;
     if left > 0 {
-        let stream = reader.read(span.range.clone());
+        let stream = whole.read(span.range.clone()).await.map_err(unreadable)?;
         output.body = Some(StreamingBlob::from(Body::http_body_unsync(Bytes { stream, left })));
     }
     let mut response = S3Response::with_headers(output, headers);
@@ -232,17 +255,18 @@ pub(crate) async fn head(
         version: input.version_id.as_deref(),
         part: input.part_number,
     };
-    let reader = open(edge, &caller, &asked).await?;
-    decide(&caller, &reader.head)?;
-    let span = span(&reader, &caller, asked.part)?;
-    let headers = headers(&caller, &reader.head, &span);
-    let checksum = told(input.checksum_mode.as_ref(), &reader.head, &span);
+    let whole = open(edge, &caller, &asked).await?;
+    let head = whole.reader.head.clone();
+    decide(&caller, &head)?;
+    let span = span(&whole, &caller, asked.part)?;
+    let headers = headers(&caller, &head, &span);
+    let checksum = told(input.checksum_mode.as_ref(), &head, &span);
     let mut output = dto::HeadObjectOutput {
         checksum_type: checksum.map(|checksum| kind_dto(checksum.kind)),
-        metadata: metadata(&reader.head.object),
+        metadata: metadata(&head.object),
         ..Default::default()
     };
-    show_checksum!(output, checksum, reader.head.parts.unwrap_or(0));
+    show_checksum!(output, checksum, head.parts.unwrap_or(0));
     let mut response = S3Response::with_headers(output, headers);
     response.extensions.insert(status(&span));
     Ok(response)

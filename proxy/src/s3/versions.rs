@@ -10,6 +10,7 @@ use super::list::{delimiter_bytes, last_of, page_size, prefixes, shown_owner, ur
 use super::names::{etag, length, listed, parse_seq, timestamp, version_text};
 use super::request::Caller;
 use super::service::Edge;
+use crate::swift::over_s3;
 
 /// GetBucketVersioning.
 pub(crate) async fn get(
@@ -104,23 +105,26 @@ fn split(
     let (mut versions, mut markers) = (Vec::new(), Vec::new());
     for (key, found) in page.entries {
         match found {
-            VersionFound::Object { object, latest } => versions.push(dto::ObjectVersion {
-                checksum_algorithm: object
-                    .checksum
-                    .as_ref()
-                    .map(|checksum| vec![algorithm_dto(checksum.algorithm)]),
-                checksum_type: object.checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
-                e_tag: Some(etag(&object.etag)),
-                is_latest: Some(latest),
-                key: Some(listed(&key, url)),
-                last_modified: Some(timestamp(object.modified_ms)),
-                owner: Some(shown_owner(&object.owner, caller)),
-                restore_status: None,
-                size: Some(length(object.size)),
-                storage_class: Some(dto::ObjectVersionStorageClass::from_static(
-                    dto::ObjectVersionStorageClass::STANDARD,
-                )),
-                version_id: Some(version_text(object.seq, object.null)),
+            VersionFound::Object { object, latest } => versions.push({
+                let (size, tag) = over_s3::told(&object);
+                dto::ObjectVersion {
+                    checksum_algorithm: object
+                        .checksum
+                        .as_ref()
+                        .map(|checksum| vec![algorithm_dto(checksum.algorithm)]),
+                    checksum_type: object.checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
+                    e_tag: Some(etag(&tag)),
+                    is_latest: Some(latest),
+                    key: Some(listed(&key, url)),
+                    last_modified: Some(timestamp(object.modified_ms)),
+                    owner: Some(shown_owner(&object.owner, caller)),
+                    restore_status: None,
+                    size: Some(length(size)),
+                    storage_class: Some(dto::ObjectVersionStorageClass::from_static(
+                        dto::ObjectVersionStorageClass::STANDARD,
+                    )),
+                    version_id: Some(version_text(object.seq, object.null)),
+                }
             }),
             VersionFound::Marker { marker, latest } => markers.push(dto::DeleteMarkerEntry {
                 is_latest: Some(latest),

@@ -57,6 +57,9 @@ async fn show(ask: &Ask) -> Answer {
     let born = all.iter().map(|info| info.created_ms).min().unwrap_or(ask.now_ms);
     reply.set("x-timestamp", seconds(born));
     reply.set("x-put-timestamp", seconds(born));
+    if let Some((name, value)) = quota::old_name(&settings) {
+        reply.set(name, value);
+    }
     reply.set("accept-ranges", "bytes");
     for (name, value) in settings.iter() {
         if ask.is_owner() || !OWNERS_ONLY.contains(&name) {
@@ -149,10 +152,7 @@ async fn post(ask: &Ask) -> Answer {
     let mut changes = metadata_changes(&ask.headers, Subject::Account)?;
     quota::check_account_change(ask, &mut changes)?;
     if let Some(acl) = ask.header(ACCOUNT_ACL) {
-        if !acl.is_empty() {
-            AccountAcl::parse(acl)?;
-        }
-        changes.push((ACCOUNT_ACL.to_owned(), Some(acl.to_owned())));
+        changes.push((ACCOUNT_ACL.to_owned(), AccountAcl::clean(acl)?));
     }
     if !ask.is_owner() {
         changes.retain(|(name, _)| !OWNERS_ONLY.contains(&name.as_str()));

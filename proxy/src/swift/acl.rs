@@ -7,7 +7,7 @@
 //! group, role                           whoever is in it
 //! ```
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::reply::{Refused, bad_request};
 
@@ -122,15 +122,15 @@ fn host_of(url: &str) -> Option<&str> {
 }
 
 /// `X-Account-Access-Control`: who else acts in an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccountAcl {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) admin: Vec<String>,
-    #[serde(default, rename = "read-write")]
-    pub(crate) read_write: Vec<String>,
-    #[serde(default, rename = "read-only")]
+    #[serde(default, rename = "read-only", skip_serializing_if = "Vec::is_empty")]
     pub(crate) read_only: Vec<String>,
+    #[serde(default, rename = "read-write", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) read_write: Vec<String>,
 }
 
 impl AccountAcl {
@@ -138,6 +138,16 @@ impl AccountAcl {
     pub(crate) fn parse(text: &str) -> Result<Self, Refused> {
         serde_json::from_str(text)
             .map_err(|why| bad_request(format!("X-Account-Access-Control invalid: {why}\n\nInput: {text}\n")))
+    }
+
+    /// Brings a header into the one form that is stored and told; a list of nobody is none.
+    pub(crate) fn clean(text: &str) -> Result<Option<String>, Refused> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let acl = Self::parse(text)?;
+        let text = || serde_json::to_string(&acl).expect("lists of strings are JSON");
+        Ok((acl != Self::default()).then(text))
     }
 }
 
@@ -179,6 +189,10 @@ mod tests {
             .map_err(|_| ())
             .expect("good");
         assert_eq!(acl.admin, ["a:b"]);
+        let clean = |text| AccountAcl::clean(text).map_err(|refused| refused.status.as_u16());
+        let told = r#"{"admin":["a:b"],"read-only":["c"]}"#.to_owned();
+        assert_eq!(clean(r#"{ "read-only": ["c"], "admin": ["a:b"] }"#), Ok(Some(told)));
+        assert_eq!(clean("{}"), Ok(None));
         assert!(AccountAcl::parse(r#"{"other":["a"]}"#).is_err() && AccountAcl::parse("[").is_err());
     }
 }

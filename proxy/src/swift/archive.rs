@@ -105,46 +105,74 @@ pub(crate) async fn delete(ask: &Arc<Ask>, container: &Container) -> Answer {
     let Some((name, stack)) = place(container) else {
         return Err(not_found());
     };
-    let archive = archive_container(ask, name).await?;
     if stack {
-        pop(ask, container, &archive).await
+        // Without its container there are no versions to bring back.
+        match archive_container(ask, name).await {
+            Ok(archive) => pop(ask, container, &archive).await,
+            Err(refused) if refused.status == StatusCode::PRECONDITION_FAILED => end(ask, container).await,
+            Err(refused) => Err(refused),
+        }
     } else {
+        let archive = archive_container(ask, name).await?;
         delete_with_history(ask, container, &archive).await
     }
 }
 
-/// Brings the newest archived version back; without one the object ends.
-async fn pop(ask: &Arc<Ask>, container: &Container, archive: &Container) -> Answer {
-    let list = store::ListObjects {
+/// The archived versions of the object, the newest last: at most two of them.
+async fn newest(ask: &Ask, archive: &Container) -> Result<Vec<(store::Key, ObjectRow)>, Refused> {
+    let mut list = store::ListObjects {
         prefix: prefix(ask.path.object()).into_bytes(),
         limit: PAGE,
         ..store::ListObjects::default()
     };
-    let mut list = list;
-    let mut newest = None;
+    let mut newest = Vec::new();
     loop {
         let page = ask
             .swift
             .store
             .list_objects(&ask.cx, &archive.bucket, list.clone())
-            .await
-            .map_err(from_store)?;
-        if let Some(last) = page.entries.last() {
-            newest = Some(last.clone());
-            list.after = Some(last.0.clone());
-        }
-        if !page.more || page.entries.is_empty() {
+            .await;
+        let page = page.map_err(from_store)?;
+        let Some((last, _)) = page.entries.last() else { break };
+        list.after = Some(last.clone());
+        newest.extend(page.entries);
+        newest.drain(..newest.len().saturating_sub(2));
+        if !page.more {
             break;
         }
     }
-    let Some((key, row)) = newest else {
+    Ok(newest)
+}
+
+fn is_marker(row: &ObjectRow) -> bool {
+    attribute(row, "content-type") == Some(DELETED)
+}
+
+/// Brings the newest archived version back; without one the object ends. Where the newest is the marker of a deletion,
+/// an object is deleted back to it, and nothing is brought back to what was before it.
+async fn pop(ask: &Arc<Ask>, container: &Container, archive: &Container) -> Answer {
+    let mut versions = newest(ask, archive).await?;
+    let Some((key, row)) = versions.pop() else {
         return end(ask, container).await;
     };
-    if attribute(&row, "content-type") == Some(DELETED) {
-        let done = end(ask, container).await;
-        remove(ask, archive, key).await?;
-        return done;
+    if !is_marker(&row) {
+        restore(ask, container, archive, key).await?;
+        return Ok(Reply::new(StatusCode::NO_CONTENT));
     }
+    if current(ask, container).await?.is_some() {
+        return end(ask, container).await;
+    }
+    if let Some((before, row)) = versions.pop()
+        && !is_marker(&row)
+    {
+        restore(ask, container, archive, before).await?;
+    }
+    remove(ask, archive, key).await?;
+    Ok(Reply::new(StatusCode::NO_CONTENT))
+}
+
+/// Moves an archived version back into its place.
+async fn restore(ask: &Ask, container: &Container, archive: &Container, key: store::Key) -> Result<(), Refused> {
     let from = CopySource {
         bucket: archive.bucket.clone(),
         key: key.clone(),
@@ -156,14 +184,10 @@ async fn pop(ask: &Arc<Ask>, container: &Container, archive: &Container) -> Answ
         key: ask.path.object().as_bytes().to_vec(),
         condition: Condition::Always,
     };
-    let done = ask
-        .swift
-        .store
-        .copy_object(&ask.cx, from, to, CopyChanges::default(), None)
-        .await;
+    let store = &ask.swift.store;
+    let done = store.copy_object(&ask.cx, from, to, CopyChanges::default(), None).await;
     done.map_err(from_store)?;
-    remove(ask, archive, key).await?;
-    Ok(Reply::new(StatusCode::NO_CONTENT))
+    remove(ask, archive, key).await
 }
 
 async fn remove(ask: &Ask, archive: &Container, key: store::Key) -> Result<(), Refused> {
@@ -195,17 +219,17 @@ async fn end(ask: &Ask, container: &Container) -> Answer {
 }
 
 async fn delete_with_history(ask: &Arc<Ask>, container: &Container, archive: &Container) -> Answer {
-    let Some(row) = current(ask, container).await? else {
-        return Err(not_found());
-    };
-    keep(ask, container, archive, &row).await?;
+    let row = current(ask, container).await?;
+    if let Some(row) = &row {
+        keep(ask, container, archive, row).await?;
+    }
     let put = PutObject {
         attributes: vec![("content-type".to_owned(), DELETED.to_owned())],
         length: Some(0),
         ..PutObject::plain()
     };
     let body: Body = futures::stream::empty().boxed();
-    let at = ask.swift.clock.now_ms().max(row.modified_ms + 1);
+    let at = ask.swift.clock.now_ms().max(row.map_or(0, |row| row.modified_ms + 1));
     let key = format!("{}{}", prefix(ask.path.object()), seconds(at)).into_bytes();
     ask.swift
         .store

@@ -18,6 +18,8 @@ pub(crate) const SLO: &str = "swift/slo";
 pub(crate) const SLO_ETAG: &str = "swift/slo-etag";
 /// The sum of its segments' bytes.
 pub(crate) const SLO_SIZE: &str = "swift/slo-size";
+/// The number of its segments.
+pub(crate) const SLO_PARTS: &str = "swift/slo-parts";
 /// The container and prefix of a dynamic large object's segments, percent-encoded.
 pub(crate) const DLO: &str = "swift/dlo";
 /// The container and object that a link leads to, percent-encoded.
@@ -28,6 +30,8 @@ pub(crate) const LINK_ACCOUNT: &str = "swift/symlink-account";
 pub(crate) const LINK_ETAG: &str = "swift/symlink-etag";
 /// The bytes it had when the link was made.
 pub(crate) const LINK_BYTES: &str = "swift/symlink-bytes";
+/// The tag of the static large object that it was then.
+pub(crate) const LINK_SLO_ETAG: &str = "swift/symlink-slo-etag";
 /// When the object ends, in seconds.
 pub(crate) const DELETE_AT: &str = "x-delete-at";
 
@@ -91,6 +95,8 @@ pub(crate) fn version_selector(text: Option<&str>) -> Result<VersionSelector, Re
     match text {
         None => Ok(VersionSelector::Latest),
         Some("null") => Ok(VersionSelector::Null),
+        // Swift's own ids are times. None of ours is.
+        Some(text) if is_time(text) => Ok(VersionSelector::Id(Seq(u64::MAX))),
         Some(text) => {
             let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
             let seq = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
@@ -98,6 +104,12 @@ pub(crate) fn version_selector(text: Option<&str>) -> Result<VersionSelector, Re
             Ok(VersionSelector::Id(Seq(seq)))
         }
     }
+}
+
+fn is_time(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('.')
+        .is_some_and(|(seconds, rest)| digits(seconds) && digits(rest))
 }
 
 /// What a request says about the object it writes.

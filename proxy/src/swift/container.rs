@@ -55,14 +55,20 @@ fn describe(ask: &Ask, container: &Container, reply: &mut Reply) {
         reply.set(ENABLED, if enabled { "True" } else { "False" });
     }
     for (name, value) in container.settings.iter() {
-        if ask.is_owner() || !OWNERS_ONLY.contains(&name) {
+        if name == STACK || name == HISTORY {
+            reply.set(name, quote(value));
+        } else if ask.is_owner() || !OWNERS_ONLY.contains(&name) {
             reply.set(name, value);
         }
     }
 }
 
 async fn show(ask: &Ask) -> Answer {
-    let format = Format::of(ask)?;
+    let format = if ask.query.has("versions") {
+        versions::format(ask)?
+    } else {
+        Format::of(ask)?
+    };
     let page = Page::of(ask)?;
     let container = ask.container().await?;
     let mut reply = Reply::new(StatusCode::NO_CONTENT);
@@ -76,12 +82,6 @@ async fn show(ask: &Ask) -> Answer {
     } else {
         objects::list(ask, &container, &page).await?
     };
-    let format = if ask.query.has("versions") {
-        Format::Json
-    } else {
-        format
-    };
-    reply.set("content-type", format.media_type());
     if !entries.is_empty() || format != Format::Text {
         reply.status = StatusCode::OK;
         reply.body = Content::Whole(render(&entries, format, ("container", ask.path.container())));

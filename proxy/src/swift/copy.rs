@@ -3,6 +3,7 @@
 //! A plain object is copied by the store, inside a shard without moving a byte. A range, and a large object that is not
 //! copied as its manifest, are read and written anew.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -11,14 +12,14 @@ use store::{
     Body, BodyError, CopyChanges, CopySource, CopyTarget, ObjectRow, PutObject, PutOutcome, StoreError, VersionSelector,
 };
 
-use super::attributes::{DELETE_AT, DLO, SLO, SLO_ETAG, SLO_SIZE, Said, etag_text};
+use super::attributes::{DELETE_AT, DLO, SLO, Said, etag_text};
 use super::authorize::{denied, may_read, may_write};
 use super::path::{Path, container_and_object, quote};
 use super::put::{self, Target, check_name};
 use super::ranges::{self, Wanted};
 use super::read::{self, Bytes, Seen};
 use super::reply::{Answer, Refused, SEGMENT_FAILED, bad_request, from_store, not_found, refuse, refuse_with};
-use super::request::{Ask, is_true};
+use super::request::{Ask, Query, is_true};
 use super::timestamp::http_date;
 use super::{archive, conditions, expiry};
 
@@ -45,9 +46,8 @@ pub(crate) async fn put(ask: &Arc<Ask>) -> Answer {
     if !may_read(ask, &source).await? {
         return Err(denied(ask));
     }
-    let version =
-        super::request::Query::parse(Some(query)).and_then(|query| query.get("version-id").map(str::to_owned));
-    copy_between(ask, &source, ask, version.as_deref()).await
+    let query = Query::parse(Some(query)).unwrap_or_default();
+    copy_between(ask, &source, ask, &query).await
 }
 
 /// COPY: the path names the source.
@@ -71,7 +71,7 @@ pub(crate) async fn copy(ask: &Arc<Ask>) -> Answer {
     if ask.by_signature.is_some() || !may_write(&target).await? {
         return Err(denied(ask));
     }
-    copy_between(ask, ask, &target, ask.query.get("version-id")).await
+    copy_between(ask, ask, &target, &ask.query).await
 }
 
 fn account_of(ask: &Ask, header: &str) -> Result<String, Refused> {
@@ -83,7 +83,9 @@ fn account_of(ask: &Ask, header: &str) -> Result<String, Refused> {
 }
 
 /// What of a request decides how it copies. It may be the request to the source or to the target.
-async fn copy_between(ask: &Arc<Ask>, source: &Arc<Ask>, target: &Arc<Ask>, version: Option<&str>) -> Answer {
+async fn copy_between(ask: &Arc<Ask>, source: &Arc<Ask>, target: &Arc<Ask>, of_source: &Query) -> Answer {
+    let version = of_source.get("version-id");
+    let part_number = of_source.get("part-number").map(str::to_owned);
     check_name(target.path.object())?;
     let whole_manifest = ask.query.get("multipart-manifest") == Some("get");
     let seen = match ask.query.get("symlink") == Some("get") {
@@ -111,14 +113,26 @@ async fn copy_between(ask: &Arc<Ask>, source: &Arc<Ask>, target: &Arc<Ask>, vers
             None => store::Condition::Always,
         },
     };
+    if whole_manifest && source.path.account != target.path.account && said.get(SLO).is_some() {
+        super::slo::check_elsewhere(target, &seen).await?;
+    }
     let bytes = Bytes::of(source, &seen, whole_manifest).await?;
     let size = bytes.size();
-    let plain = matches!(bytes, Bytes::Plain(_)) && ask.header("range").is_none();
+    let part = match (&bytes, ask.query.get("part-number").or(part_number.as_deref())) {
+        (Bytes::Large(large), Some(number)) => Some(large.part(number)?),
+        _ => None,
+    };
+    let range = match part.map(|part| part.range) {
+        Some(None) => return Err(refuse(StatusCode::RANGE_NOT_SATISFIABLE)),
+        Some(Some(range)) => Some(range),
+        None => range_of(ask, size)?,
+    };
+    let plain = matches!(bytes, Bytes::Plain(_)) && range.is_none();
     place.check_quota(target, size).await?;
     let done = if plain {
         share(target, source, &place, &said, &seen).await?
     } else {
-        write_anew(target, source, &place, &said, bytes).await?
+        write_anew(target, source, &place, &said, bytes, range).await?
     };
     let mut reply = put::created(&place, &done);
     reply.set("etag", etag_text(&done.etag));
@@ -149,7 +163,7 @@ fn merged(ask: &Ask, row: &ObjectRow, name: &str, whole_manifest: bool) -> Resul
     let fresh = ask.header("x-fresh-metadata").is_some_and(is_true);
     let mut said = Said::default();
     for (name, value) in &row.attributes {
-        let manifest = name == SLO || name == SLO_ETAG || name == SLO_SIZE || name == DLO;
+        let manifest = name.starts_with(SLO) || name == DLO;
         let internal = name.contains('/');
         let kept = match (manifest, internal) {
             (true, _) => whole_manifest,
@@ -255,14 +269,9 @@ async fn write_anew(
     place: &Target,
     said: &Said,
     bytes: Bytes,
+    range: Option<Range<u64>>,
 ) -> Result<PutOutcome, Refused> {
-    let size = bytes.size();
-    let range = match ranges::wanted(source.header("range").or(target.header("range")), size) {
-        Wanted::All => 0..size,
-        Wanted::Nothing => return Err(refuse(StatusCode::RANGE_NOT_SATISFIABLE)),
-        Wanted::Some(mut ranges) if ranges.len() == 1 => ranges.remove(0),
-        Wanted::Some(_) => return Err(bad_request("A copy takes one range")),
-    };
+    let range = range.unwrap_or(0..bytes.size());
     let length = range.end - range.start;
     if length > target.swift.store.options().body_bytes_max {
         return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE));
@@ -277,6 +286,16 @@ async fn write_anew(
         ..PutObject::plain()
     };
     put::commit(target, place, said, put, body).await
+}
+
+/// The one range that a copy may ask for.
+fn range_of(ask: &Ask, size: u64) -> Result<Option<Range<u64>>, Refused> {
+    match ranges::wanted(ask.header("range"), size) {
+        Wanted::All => Ok(None),
+        Wanted::Nothing => Err(refuse(StatusCode::RANGE_NOT_SATISFIABLE)),
+        Wanted::Some(mut ranges) if ranges.len() == 1 => Ok(ranges.pop()),
+        Wanted::Some(_) => Err(bad_request("A copy takes one range")),
+    }
 }
 
 fn unreadable(error: StoreError) -> BodyError {

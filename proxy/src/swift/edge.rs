@@ -130,6 +130,8 @@ impl SwiftEdge {
         let page = if may_visit { staticweb::visit(&ask).await } else { None };
         let answer = match (page, allowed) {
             (Some(page), _) => page,
+            // A signed URL opens a container only as a web site.
+            (None, Ok(())) if ask.by_signature.is_some() && ask.path.object.is_none() => Err(tempurl::invalid()),
             (None, Ok(())) => route(&ask).await,
             (None, Err(refused)) => Err(refused),
         };
@@ -322,7 +324,7 @@ fn finish(reply: Reply, ticket: &Ticket, head: bool) -> Response<Told> {
         Some(length) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
         None => {}
     }
-    if !headers.contains_key(header::CONTENT_TYPE) && !bodiless {
+    if !headers.contains_key(header::CONTENT_TYPE) && status != StatusCode::NOT_MODIFIED {
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/html; charset=UTF-8"),

@@ -35,6 +35,14 @@ impl Format {
         }
     }
 
+    /// Whether JSON is among what a request accepts.
+    pub(crate) fn accepts_json(ask: &Ask) -> bool {
+        let ranges = parse(ask.header("accept").unwrap_or_default()).unwrap_or_default();
+        ranges
+            .iter()
+            .any(|range| range.quality > 0.0 && range.fits("application", "json"))
+    }
+
     fn accepted(accept: &str) -> Result<Self, Refused> {
         let mut ranges = parse(accept).ok_or_else(|| bad_request("Invalid Accept header"))?;
         if ranges.is_empty() {

@@ -47,7 +47,7 @@ pub(crate) fn document(options: &SwiftOptions, body_bytes_max: u64) -> Value {
             "max_manifest_size": slo::MANIFEST_BYTES_MAX,
             "min_segment_size": 1,
             "max_nested": large::SUB_DEPTH_MAX,
-            "yield_frequency": 0,
+            "yield_frequency": slo::BEAT.as_secs(),
         },
         "staticweb": {},
         "symlink": { "symloop_max": read::LINKS_MAX, "static_links": true },

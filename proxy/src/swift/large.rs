@@ -26,7 +26,7 @@ use super::authorize::may_read;
 use super::objects::below;
 use super::path::{Path, unquote};
 use super::read::{self, Seen};
-use super::reply::{Refused, SEGMENT_FAILED, refuse};
+use super::reply::{Refused, SEGMENT_FAILED, bad_request, refuse};
 use super::request::Ask;
 
 /// Manifests within manifests, at most so deep.
@@ -34,7 +34,7 @@ pub(crate) const SUB_DEPTH_MAX: usize = 10;
 /// The longest stored manifest, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 /// The most segments of a dynamic large object.
-const DYNAMIC_SEGMENTS_MAX: usize = 100_000;
+pub(crate) const DYNAMIC_SEGMENTS_MAX: usize = 100_000;
 
 /// One line of a stored manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +45,8 @@ pub(crate) struct Entry {
     /// The segment's tag.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) hash: String,
-    /// The segment's size.
-    #[serde(default)]
+    /// The segment's size; of bytes that stand here they tell it themselves.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) bytes: u64,
     /// Which of its bytes, `first-last`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +63,10 @@ pub(crate) struct Entry {
     /// Bytes that stand in the manifest itself, base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<String>,
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// One piece of a large object.
@@ -83,10 +87,32 @@ pub(crate) enum Segment {
 }
 
 impl Segment {
-    fn len(&self) -> u64 {
+    /// Its bytes.
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Data(bytes) => bytes.len() as u64,
             Self::Object { range, .. } => range.end - range.start,
+        }
+    }
+
+    /// The same, whatever it may have become when its turn comes.
+    fn of_any_tag(self) -> Self {
+        match self {
+            Self::Object {
+                container,
+                object,
+                range,
+                manifest,
+                ..
+            } => Self::Object {
+                container,
+                object,
+                etag: None,
+                size: None,
+                range,
+                manifest,
+            },
+            data => data,
         }
     }
 
@@ -125,6 +151,29 @@ pub(crate) struct Large {
     pub(crate) account: String,
 }
 
+/// One of a large object's pieces.
+pub(crate) struct Part {
+    /// Which bytes it is; `None`: there is no such piece.
+    pub(crate) range: Option<Range<u64>>,
+    /// How many pieces there are.
+    pub(crate) count: usize,
+}
+
+impl Large {
+    /// The piece that `part-number` names, counted from one.
+    pub(crate) fn part(&self, number: &str) -> Result<Part, Refused> {
+        let number = number.parse::<usize>().ok().filter(|number| *number > 0);
+        let number = number.ok_or_else(|| bad_request("Part number must be an integer greater than 0"))?;
+        let count = self.segments.len();
+        let start: u64 = self.segments.iter().take(number - 1).map(Segment::len).sum();
+        let range = self
+            .segments
+            .get(number - 1)
+            .map(|segment| start..start + segment.len());
+        Ok(Part { range, count })
+    }
+}
+
 /// Whether an object is more than its own bytes.
 pub(crate) fn is_large(row: &ObjectRow) -> bool {
     attribute(row, SLO).is_some() || attribute(row, DLO).is_some()
@@ -144,7 +193,8 @@ pub(crate) async fn entries(reader: ObjectReader) -> Result<Vec<Entry>, Refused>
     serde_json::from_slice(&bytes).map_err(|_| refuse(StatusCode::CONFLICT))
 }
 
-fn segment(entry: &Entry) -> Option<Segment> {
+/// The piece that a line names; `None`: the manifest is damaged.
+pub(crate) fn segment(entry: &Entry) -> Option<Segment> {
     if let Some(data) = &entry.data {
         return Some(Segment::Data(BASE64.decode(data).ok()?.into()));
     }
@@ -201,18 +251,10 @@ async fn dynamic(ask: &Arc<Ask>, place: &str, account: String) -> Result<Large, 
     let objects = objects.ok_or_else(|| refuse(StatusCode::CONFLICT))?;
     let (mut digest, mut segments, mut size) = (Md5::new(), Vec::new(), 0);
     for (key, row) in objects {
-        let etag = attribute(&row, SLO_ETAG).map_or_else(|| etag_text(&row.etag), str::to_owned);
-        digest.update(etag.as_bytes());
-        let bytes = told_size(&row);
-        size += bytes;
-        segments.push(Segment::Object {
-            container: container.clone(),
-            object: String::from_utf8_lossy(&key).into_owned(),
-            etag: None,
-            size: None,
-            range: 0..bytes,
-            manifest: attribute(&row, SLO).is_some(),
-        });
+        digest.update(read::told_etag(&row));
+        let segment = listed(&container, &key, &row);
+        size += segment.len();
+        segments.push(segment.of_any_tag());
     }
     let etag = hex::encode(digest.finalize());
     Ok(Large {
@@ -221,6 +263,31 @@ async fn dynamic(ask: &Arc<Ask>, place: &str, account: String) -> Result<Large, 
         etag,
         account,
     })
+}
+
+/// A segment of a dynamic large object, with the tag and size it has now.
+pub(crate) fn listed(container: &str, key: &[u8], row: &ObjectRow) -> Segment {
+    let manifest = attribute(row, SLO).is_some();
+    let bytes = told_size(row);
+    Segment::Object {
+        container: container.to_owned(),
+        object: String::from_utf8_lossy(key).into_owned(),
+        etag: Some(read::told_etag(row)),
+        size: Some(bytes),
+        range: 0..bytes,
+        manifest,
+    }
+}
+
+/// The tag and size by which a manifest knows a segment.
+pub(crate) fn identity(row: &ObjectRow, manifest: bool) -> (String, Option<u64>) {
+    if manifest {
+        let etag = attribute(row, SLO_ETAG).unwrap_or_default().to_owned();
+        let size = attribute(row, SLO_SIZE).and_then(|size| size.parse().ok());
+        (etag, size)
+    } else {
+        (etag_text(&row.etag), Some(row.size))
+    }
 }
 
 /// Only what access lists look at travels to the segments.
@@ -273,7 +340,8 @@ fn segment_failed() -> StoreError {
     })
 }
 
-fn overlapping(segments: &[Segment], range: &Range<u64>) -> Vec<Segment> {
+/// The pieces that a range takes, each cut to what it takes of it.
+pub(crate) fn overlapping(segments: &[Segment], range: &Range<u64>) -> Vec<Segment> {
     let mut pieces = Vec::new();
     let mut start = 0;
     for segment in segments {
@@ -324,16 +392,7 @@ fn open_segment<'a>(
             Err(_) => return Err(conflict()),
         };
         let row = &seen.reader.head.object;
-        let now = if manifest {
-            attribute(row, SLO_ETAG).unwrap_or_default().to_owned()
-        } else {
-            etag_text(&row.etag)
-        };
-        let bytes = if manifest {
-            attribute(row, SLO_SIZE).and_then(|size| size.parse().ok())
-        } else {
-            Some(row.size)
-        };
+        let (now, bytes) = identity(row, manifest);
         if etag.is_some_and(|etag| etag != now) || size.is_some_and(|size| Some(size) != bytes) {
             return Err(conflict());
         }

@@ -38,6 +38,7 @@ mod limits;
 mod listing;
 mod multipart_form;
 mod objects;
+pub(crate) mod over_s3;
 mod path;
 mod principal;
 mod put;

@@ -7,7 +7,9 @@ use futures::StreamExt;
 use serde_json::json;
 use store::{Key, ListObjects, ObjectRow, VersionSelector};
 
-use super::attributes::{LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, SLO_ETAG, attribute, etag_text, told_size};
+use super::attributes::{
+    LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, LINK_SLO_ETAG, SLO_ETAG, attribute, etag_text, told_size,
+};
 use super::limits::LISTING_MAX;
 use super::listing::{Entry, ObjectEntry, Page};
 use super::path::quote;
@@ -217,6 +219,9 @@ pub(crate) fn object_line(key: Key, row: &ObjectRow) -> ObjectEntry {
         more.push(("symlink_path", json!(format!("/v1/{}/{target}", quote(&account)))));
         if let Some(etag) = attribute(row, LINK_ETAG) {
             more.push(("symlink_etag", json!(etag)));
+        }
+        if let Some(etag) = attribute(row, LINK_SLO_ETAG) {
+            more.push(("slo_etag", json!(format!("\"{etag}\""))));
         }
         if let Some(bytes) = attribute(row, LINK_BYTES).and_then(|bytes| bytes.parse::<u64>().ok()) {
             more.push(("symlink_bytes", json!(bytes)));

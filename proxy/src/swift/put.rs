@@ -127,7 +127,7 @@ pub(crate) fn created(target: &Target, done: &PutOutcome) -> Reply {
         "content-type",
         target.said.get("content-type").unwrap_or("text/html; charset=UTF-8"),
     );
-    if done.versioned {
+    if done.versioned && !done.null {
         reply.set("x-object-version-id", version_text(done.seq, done.null));
     }
     reply

@@ -10,39 +10,76 @@ use super::limits::LISTING_MAX;
 use super::principal::Home;
 use super::reply::{Refused, bad_request, from_store, refuse, refuse_with};
 use super::request::{Ask, Container};
-use super::settings::Changes;
+use super::settings::{Changes, Settings};
 
 /// The container's limit of bytes.
 pub(crate) const CONTAINER_BYTES: &str = "x-container-meta-quota-bytes";
 /// The container's limit of objects.
 pub(crate) const CONTAINER_COUNT: &str = "x-container-meta-quota-count";
-/// The account's limit of bytes, under both its names.
-const ACCOUNT_BYTES: &str = "x-account-meta-quota-bytes";
-const ACCOUNT_BYTES_NEW: &str = "x-account-quota-bytes";
+/// The account's limit of bytes, as it is kept, and under the name that old clients know.
+const ACCOUNT_BYTES: &str = "x-account-quota-bytes";
+const ACCOUNT_BYTES_OLD: &str = "x-account-meta-quota-bytes";
+/// The account's limit of objects.
 const ACCOUNT_COUNT: &str = "x-account-quota-count";
+
+/// The limit of one storage policy.
+fn of_policy(name: &str, policy: &str) -> String {
+    format!("{name}-policy-{}", policy.to_lowercase())
+}
+
+/// The limit under a name, and under that name with the policy: there is one policy, so the lower one holds.
+fn limit(settings: &Settings, name: &str, policy: &str) -> Option<u64> {
+    let both = [settings.number(name), settings.number(&of_policy(name, policy))];
+    both.into_iter().flatten().min()
+}
+
+/// What an account tells under the old name.
+pub(crate) fn old_name(settings: &Settings) -> Option<(&'static str, &str)> {
+    settings.get(ACCOUNT_BYTES).map(|limit| (ACCOUNT_BYTES_OLD, limit))
+}
 
 /// Quotas of an account are set by resellers only.
 pub(crate) fn check_account_change(ask: &Ask, changes: &mut Changes) -> Result<(), Refused> {
-    for name in [ACCOUNT_BYTES_NEW, ACCOUNT_COUNT] {
-        if let Some(value) = ask.header(name) {
-            let name = if name == ACCOUNT_BYTES_NEW { ACCOUNT_BYTES } else { name };
-            changes.push((name.to_owned(), Some(value.to_owned())));
+    let mut quotas: Changes = Vec::new();
+    changes.retain(|(name, value)| {
+        let old = name == ACCOUNT_BYTES_OLD;
+        if old {
+            quotas.push((ACCOUNT_BYTES.to_owned(), value.clone()));
         }
+        !old
+    });
+    for name in ask.headers.keys() {
+        let removed = name.as_str().replacen("x-remove-", "x-", 1);
+        if !removed.starts_with("x-account-quota-") {
+            continue;
+        }
+        check_name(ask, &removed)?;
+        let value = (removed == name.as_str()).then(|| ask.header(&removed).map(str::to_owned));
+        quotas.push((removed, value.flatten()));
     }
-    let quotas = changes
-        .iter()
-        .filter(|(name, _)| name == ACCOUNT_BYTES || name == ACCOUNT_COUNT);
-    for (_, value) in quotas {
-        let reseller = ask.principal.as_ref().is_some_and(|who| who.reseller == Home::Owner);
-        if !reseller {
-            return Err(refuse(StatusCode::FORBIDDEN));
-        }
-        let value = value.as_deref().unwrap_or_default();
-        if !value.is_empty() && value.parse::<u64>().is_err() {
-            return Err(bad_request("Invalid bytes quota."));
-        }
+    if !quotas.is_empty() && !ask.principal.as_ref().is_some_and(|who| who.reseller == Home::Owner) {
+        return Err(refuse(StatusCode::FORBIDDEN));
     }
+    let bad = |value: &str| !value.is_empty() && value.parse::<u64>().is_err();
+    if quotas.iter().any(|(_, value)| value.as_deref().is_some_and(bad)) {
+        return Err(bad_request("Invalid quota"));
+    }
+    if quotas.iter().any(|(name, _)| name == ACCOUNT_BYTES) {
+        changes.push((ACCOUNT_BYTES_OLD.to_owned(), None));
+    }
+    changes.extend(quotas);
     Ok(())
+}
+
+/// Only quotas that are there can be set: of bytes and of objects, for all or for the one policy.
+fn check_name(ask: &Ask, name: &str) -> Result<(), Refused> {
+    let policy = &ask.swift.options.policy;
+    let known = |base: &str| name == base || name == of_policy(base, policy);
+    if known(ACCOUNT_BYTES) || known(ACCOUNT_COUNT) {
+        Ok(())
+    } else {
+        Err(bad_request(format!("No such quota: {name}")))
+    }
 }
 
 /// A container's quotas must be numbers.
@@ -77,12 +114,21 @@ pub(crate) async fn check_put(ask: &Ask, container: &Container, bytes: u64) -> R
         return Err(exceeded());
     }
     if let Some(most) = settings.number(CONTAINER_BYTES) {
-        room = room.min(most.saturating_sub(container.totals.bytes));
+        let used = container.totals.bytes + container.totals.noncurrent_bytes;
+        room = room.min(most.saturating_sub(used));
     }
     let account = ask.account().await?;
-    if let Some(most) = account.number(ACCOUNT_BYTES) {
+    let policy = &ask.swift.options.policy;
+    let most_bytes = limit(&account, ACCOUNT_BYTES, policy).or(account.number(ACCOUNT_BYTES_OLD));
+    let most_objects = limit(&account, ACCOUNT_COUNT, policy);
+    if most_bytes.is_some() || most_objects.is_some() {
         let used = account_totals(ask).await?;
-        room = room.min(most.saturating_sub(used.bytes + used.noncurrent_bytes));
+        if most_objects.is_some_and(|most| used.objects >= most) && !exists(ask, container).await? {
+            return Err(exceeded());
+        }
+        if let Some(most) = most_bytes {
+            room = room.min(most.saturating_sub(used.bytes + used.noncurrent_bytes));
+        }
     }
     if bytes > room { Err(exceeded()) } else { Ok(room) }
 }

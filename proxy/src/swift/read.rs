@@ -12,7 +12,7 @@ use super::attributes::{
 };
 use super::authorize::may_read;
 use super::conditions;
-use super::large::{self, Large};
+use super::large::{self, Large, Part};
 use super::path::{Path, container_and_object, quote};
 use super::ranges::{self, Wanted};
 use super::reply::{Answer, Content, Refused, Reply, from_store, not_found, put, refuse, refuse_with};
@@ -94,24 +94,20 @@ fn follow<'a>(
             container: Some(container),
             object: Some(object),
         };
+        let location = location(&path);
+        let expected = attribute(row, LINK_ETAG).map(str::to_owned);
         let inner = Arc::new(ask.inner(Method::GET, path, ask.headers.clone()));
+        // Whatever is wrong with the target, the client is told where it is.
+        let located = |mut refused: Refused| {
+            if !refused.headers.contains_key("content-location") {
+                refused.set("content-location", &location);
+            }
+            refused
+        };
         if !may_read(ask, &inner).await? {
-            return Err(super::authorize::denied(ask));
+            return Err(located(super::authorize::denied(ask)));
         }
-        let found = follow(&inner, None, links + 1).await?;
-        if let Some(expected) = attribute(row, LINK_ETAG)
-            && expected != told_etag(&found.reader.head.object)
-        {
-            let mut refused = refuse_with(
-                StatusCode::CONFLICT,
-                format!(
-                    "Object Etag '{}' does not match X-Symlink-Target-Etag header '{expected}'",
-                    told_etag(&found.reader.head.object)
-                ),
-            );
-            refused.set("content-location", content_location(&found));
-            return Err(refused);
-        }
+        let found = enter(&inner, expected.as_deref(), links + 1).await.map_err(located)?;
         Ok(Seen {
             followed: true,
             ..found
@@ -120,18 +116,47 @@ fn follow<'a>(
     .boxed()
 }
 
+/// Follows a link into its target, which must have the tag that a static link names: its own one, not that of what it
+/// leads to, and of a manifest the manifest's.
+async fn enter(ask: &Arc<Ask>, expected: Option<&str>, links: usize) -> Result<Seen, Refused> {
+    if let Some(expected) = expected {
+        let itself = open_itself(ask, None).await?;
+        let now = etag_text(&itself.reader.head.object.etag);
+        if now != expected {
+            let why = format!("Object Etag '{now}' does not match X-Symlink-Target-Etag header '{expected}'");
+            return Err(refuse_with(StatusCode::CONFLICT, why));
+        }
+    }
+    follow(ask, None, links).await
+}
+
 /// The tag of a static large object, or of a plain one.
 pub(crate) fn told_etag(row: &ObjectRow) -> String {
     attribute(row, attributes::SLO_ETAG).map_or_else(|| etag_text(&row.etag), str::to_owned)
 }
 
-fn content_location(seen: &Seen) -> String {
+fn location(path: &Path) -> String {
     format!(
         "/v1/{}/{}/{}",
-        quote(&seen.account),
-        quote(&seen.container),
-        quote(&seen.object)
+        quote(&path.account),
+        quote(path.container()),
+        quote(path.object())
     )
+}
+
+/// Where an answer's bytes lie: behind links, or as one of several versions. `None`: where the request says.
+fn content_location(seen: &Seen) -> Option<String> {
+    let head = &seen.reader.head;
+    let version = (head.versioned && !head.object.null).then(|| version_text(head.object.seq, false));
+    if !seen.followed && version.is_none() {
+        return None;
+    }
+    let place = location(&Path {
+        account: seen.account.clone(),
+        container: Some(seen.container.clone()),
+        object: Some(seen.object.clone()),
+    });
+    Some(version.map_or(place.clone(), |version| format!("{place}?version-id={version}")))
 }
 
 /// The bytes of what was found: of a plain object, or of a large one's segments.
@@ -175,7 +200,8 @@ impl Bytes {
 
 /// Answers GET and HEAD of an object.
 pub(crate) async fn show(ask: &Arc<Ask>) -> Answer {
-    let version = ask.query.get("version-id");
+    // A signed URL is for the newest version: its signature says nothing of others.
+    let version = ask.query.get("version-id").filter(|_| ask.by_signature.is_none());
     let itself = ask.query.get("symlink") == Some("get");
     let seen = if itself {
         open_itself(ask, version).await?
@@ -195,8 +221,8 @@ pub(crate) async fn show(ask: &Arc<Ask>) -> Answer {
     if itself {
         super::symlink::describe(row, &mut headers);
     }
-    if seen.followed {
-        put(&mut headers, "content-location", content_location(&seen));
+    if let Some(location) = content_location(&seen) {
+        put(&mut headers, "content-location", location);
     }
     if attribute(row, SLO).is_some() {
         put(&mut headers, "x-manifest-etag", etag_text(&row.etag));
@@ -206,6 +232,12 @@ pub(crate) async fn show(ask: &Arc<Ask>) -> Answer {
     }
     let mut reply = Reply::new(StatusCode::OK);
     reply.headers = headers;
+    if let Some(number) = ask.query.get("part-number")
+        && let Bytes::Large(large) = &bytes
+        && attribute(row, SLO).is_some()
+    {
+        return part(ask, reply, &bytes, large.part(number)?).await;
+    }
     if ask.method == Method::HEAD {
         reply.set("content-length", size.to_string());
         return Ok(reply);
@@ -245,6 +277,31 @@ fn unsatisfiable(headers: HeaderMap, size: u64) -> Refused {
     }
     refused.set("content-range", format!("bytes */{size}"));
     refused
+}
+
+/// One segment of a static large object.
+async fn part(ask: &Arc<Ask>, mut reply: Reply, bytes: &Bytes, part: Part) -> Answer {
+    let size = bytes.size();
+    reply.set("x-parts-count", part.count.to_string());
+    let Some(range) = part.range else {
+        let kept = ["x-parts-count", "x-object-version-id"].map(|name| (name, reply.headers.get(name).cloned()));
+        let mut refused = unsatisfiable(reply.headers, size);
+        for (name, value) in kept {
+            if let Some(value) = value {
+                refused.set(name, value);
+            }
+        }
+        return Err(refused);
+    };
+    reply.status = StatusCode::PARTIAL_CONTENT;
+    let (first, end) = (range.start, range.end);
+    reply.set("content-range", format!("bytes {first}-{}/{size}", end - 1));
+    if ask.method == Method::HEAD {
+        reply.set("content-length", (end - first).to_string());
+    } else {
+        reply.body = Content::Stream(bytes.read(ask, range).await?, Some(end - first));
+    }
+    Ok(reply)
 }
 
 /// One range, or several in a body of parts.

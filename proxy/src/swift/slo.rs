@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::{HeaderMap, Method, StatusCode};
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Body, Digests, PutObject, Rejected};
 
-use super::attributes::{SLO, SLO_ETAG, SLO_SIZE, attribute, etag_text};
+use super::attributes::{SLO, SLO_ETAG, SLO_PARTS, SLO_SIZE, attribute, etag_text};
 use super::authorize::may_read;
 use super::format::Format;
 use super::large::{self, Entry};
@@ -29,6 +30,8 @@ use super::timestamp::iso;
 pub(crate) const MANIFEST_BYTES_MAX: usize = 8 << 20;
 /// The most segments of one manifest.
 pub(crate) const SEGMENTS_MAX: usize = 1000;
+/// The pause between two signs of life.
+pub(crate) const BEAT: Duration = Duration::from_secs(10);
 /// Segments looked at at once.
 const LOOKS_AT_ONCE: usize = 8;
 /// Segments deleted in one request, sub-manifests included.
@@ -63,8 +66,79 @@ enum Line {
 /// What is wrong with which segment.
 type Problem = (String, String);
 
-/// PUT with `multipart-manifest=put`.
+/// PUT with `multipart-manifest=put`. A client that asks for it is kept awake with blanks while its segments are looked
+/// at; what came of it stands in the answer's body then.
 pub(crate) async fn put(ask: &Arc<Ask>) -> Answer {
+    if !ask.query.says_yes("heartbeat") {
+        return make(ask).await;
+    }
+    let format = match Format::of(ask)? {
+        Format::Xml => Format::Text,
+        format => format,
+    };
+    let (ask, first) = (Arc::clone(ask), Bytes::from_static(b" "));
+    let work = async move { outcome(make(&ask).await).told(format) }.boxed();
+    let rest = futures::stream::unfold(Some(work), |work| async {
+        let mut work = work?;
+        match tokio::time::timeout(BEAT, &mut work).await {
+            Ok(text) => Some((Ok(Bytes::from(format!("\r\n\r\n{text}"))), None)),
+            Err(_) => Some((Ok(Bytes::from_static(b" ")), Some(work))),
+        }
+    });
+    let mut reply = Reply::text(StatusCode::ACCEPTED, format.media_type(), "");
+    let first = futures::stream::iter([Ok(first)]);
+    reply.body = Content::Stream(first.chain(rest).boxed(), None);
+    Ok(reply)
+}
+
+/// What came of a manifest, told in a body.
+struct Outcome {
+    status: StatusCode,
+    etag: Option<String>,
+    modified: Option<String>,
+    body: String,
+}
+
+fn outcome(answer: Answer) -> Outcome {
+    let reply = answer.unwrap_or_else(|refused| *refused);
+    let header = |name: &str| Some(reply.headers.get(name)?.to_str().ok()?.to_owned());
+    let (etag, modified) = (header("etag"), header("last-modified"));
+    let body = match &reply.body {
+        Content::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    };
+    Outcome {
+        status: reply.status,
+        etag,
+        modified,
+        body,
+    }
+}
+
+impl Outcome {
+    fn told(&self, format: Format) -> String {
+        let status = super::bulk::words(self.status);
+        if format == Format::Json {
+            let mut told = json!({ "Response Status": status, "Response Body": self.body, "Errors": [] });
+            for (name, value) in [("Etag", &self.etag), ("Last Modified", &self.modified)] {
+                if let Some(value) = value {
+                    told[name] = json!(value);
+                }
+            }
+            return told.to_string();
+        }
+        let mut text = format!("Response Status: {status}\nResponse Body: {}\n", self.body);
+        for (name, value) in [("Etag", &self.etag), ("Last Modified", &self.modified)] {
+            if let Some(value) = value {
+                text.push_str(&format!("{name}: {value}\n"));
+            }
+        }
+        text.push_str("Errors:\n");
+        text
+    }
+}
+
+async fn make(ask: &Arc<Ask>) -> Answer {
     if ask.header("x-copy-from").is_some() {
         return Err(refuse(StatusCode::METHOD_NOT_ALLOWED));
     }
@@ -95,6 +169,7 @@ pub(crate) async fn put(ask: &Arc<Ask>) -> Answer {
     said.set(SLO, "True");
     said.set(SLO_ETAG, &etag);
     said.set(SLO_SIZE, size.to_string());
+    said.set(SLO_PARTS, entries.len().to_string());
     let manifest = Bytes::from(serde_json::to_vec(&entries).expect("lines of strings and numbers are JSON"));
     let put = PutObject {
         condition: target.condition.clone(),
@@ -200,6 +275,28 @@ fn line_of(line: Value) -> Result<Line, String> {
     })
 }
 
+/// A manifest that goes to another account names segments of that account.
+pub(crate) async fn check_elsewhere(target: &Arc<Ask>, seen: &Seen) -> Result<(), Refused> {
+    let mut lines = Vec::new();
+    for entry in large::entries(seen.reader.clone()).await? {
+        if let Some((container, object)) = entry.name.trim_start_matches('/').split_once('/') {
+            lines.push(Line::Object {
+                container: container.to_owned(),
+                object: object.to_owned(),
+                etag: Some(entry.hash).filter(|hash| !hash.is_empty()),
+                size: Some(entry.bytes),
+                range: entry.range,
+            });
+        }
+    }
+    let (_, problems) = check(target, &lines).await?;
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(report(target, &problems)?)
+    }
+}
+
 /// Looks at every segment, at each object once.
 async fn check(ask: &Arc<Ask>, lines: &[Line]) -> Result<(Vec<Entry>, Vec<Problem>), Refused> {
     let mut names: Vec<(String, String)> = Vec::new();
@@ -234,8 +331,6 @@ async fn check(ask: &Arc<Ask>, lines: &[Line]) -> Result<(Vec<Entry>, Vec<Proble
     for line in lines {
         match line {
             Line::Data { bytes } => entries.push(Entry {
-                bytes: bytes.len() as u64,
-                hash: hex::encode(Md5::digest(bytes)),
                 data: Some(BASE64.encode(bytes)),
                 ..Entry::default()
             }),
@@ -325,7 +420,15 @@ impl Look {
     }
 }
 
+/// The bytes that stand in the manifest itself.
+fn data(entry: &Entry) -> Option<Vec<u8>> {
+    BASE64.decode(entry.data.as_ref()?).ok()
+}
+
 fn length(entry: &Entry) -> u64 {
+    if let Some(data) = data(entry) {
+        return data.len() as u64;
+    }
     let range = entry.range.as_deref().and_then(ranges::bounds);
     let range = range.and_then(|bounds| ranges::within(bounds, entry.bytes));
     range.map_or(entry.bytes, |range| range.end - range.start)
@@ -335,9 +438,10 @@ fn length(entry: &Entry) -> u64 {
 fn slo_etag(entries: &[Entry]) -> String {
     let mut digest = Md5::new();
     for entry in entries {
-        match &entry.range {
-            Some(range) => digest.update(format!("{}:{range};", entry.hash)),
-            None => digest.update(&entry.hash),
+        match (&entry.range, data(entry)) {
+            (Some(range), _) => digest.update(format!("{}:{range};", entry.hash)),
+            (None, Some(data)) => digest.update(hex::encode(Md5::digest(data))),
+            (None, None) => digest.update(&entry.hash),
         }
     }
     hex::encode(digest.finalize())
@@ -371,10 +475,11 @@ pub(crate) async fn show_manifest(ask: &Arc<Ask>, seen: &Seen) -> Answer {
     } else {
         serde_json::to_string(&entries).expect("lines of strings and numbers are JSON")
     };
-    reply.set("content-type", JSON);
-    reply.set("etag", etag_text(&row.etag));
     if ask.query.get("format") == Some("raw") {
         reply.set("etag", hex::encode(Md5::digest(text.as_bytes())));
+    } else {
+        reply.set("content-type", JSON);
+        reply.set("etag", etag_text(&row.etag));
     }
     if ask.method == Method::HEAD {
         reply.set("content-length", text.len().to_string());

@@ -1,5 +1,5 @@
-//! Containers as web sites: an index page for directories, listings, pages for errors. For visitors without a token, or
-//! with `X-Web-Mode: true`.
+//! Containers as web sites: an index page for directories, listings, pages for errors. For visitors without a token, with
+//! `X-Web-Mode: true`, or with a URL that is signed for a prefix: its signature then stands in every link.
 
 use std::sync::Arc;
 
@@ -24,8 +24,9 @@ const DIRECTORY_TYPE: &str = "x-container-meta-web-directory-type";
 /// Whether a request is a visitor's.
 fn is_visit(ask: &Ask) -> bool {
     let reads = matches!(ask.method, Method::GET | Method::HEAD);
-    let wanted = ask.header("x-web-mode").map(is_true).unwrap_or(ask.principal.is_none());
-    reads && wanted && ask.by_signature.is_none() && ask.path.container.is_some()
+    let wanted = ask.principal.is_none() || ask.header("x-web-mode").is_some_and(is_true);
+    let signed_for_many = ask.by_signature.is_none() || ask.query.has("temp_url_prefix");
+    reads && wanted && signed_for_many && ask.path.container.is_some()
 }
 
 /// Answers a visit to a container that is a web site; `None`: the request is something else.
@@ -46,7 +47,7 @@ pub(crate) async fn visit(ask: &Arc<Ask>) -> Option<Answer> {
         Some(_) => page(ask, &container).await,
     };
     Some(match answer {
-        Err(refused) => Err(error_page(ask, &container, refused).await),
+        Err(refused) if ask.by_signature.is_none() => Err(error_page(ask, &container, refused).await),
         answer => answer,
     })
 }
@@ -98,7 +99,29 @@ fn is_directory(container: &Container, reply: &Reply) -> bool {
 
 fn moved(ask: &Ask) -> Reply {
     let host = ask.header("host").unwrap_or("localhost");
-    Reply::new(StatusCode::MOVED_PERMANENTLY).with("location", format!("http://{host}{}/", ask.raw_path))
+    let location = format!("http://{host}{}/{}", ask.raw_path, signature(ask));
+    Reply::new(StatusCode::MOVED_PERMANENTLY).with("location", location)
+}
+
+/// The signature of the request as the query of a link; empty without one.
+fn signature(ask: &Ask) -> String {
+    if ask.by_signature.is_none() {
+        return String::new();
+    }
+    let names = [
+        "temp_url_prefix",
+        "temp_url_expires",
+        "temp_url_sig",
+        "temp_url_ip_range",
+    ];
+    let given = names
+        .iter()
+        .filter_map(|name| Some(format!("{name}={}", quote(ask.query.get(name)?))));
+    let mut query = format!("?{}", given.collect::<Vec<_>>().join("&"));
+    if ask.query.has("inline") {
+        query.push_str("&inline");
+    }
+    query
 }
 
 /// The index page of a directory, else its listing.
@@ -154,20 +177,28 @@ async fn listing(ask: &Arc<Ask>, container: &Arc<Container>, prefix: &str) -> An
     }
     let text = html(ask, container, prefix, &entries);
     let mut reply = Reply::new(StatusCode::OK).with("content-type", "text/html; charset=UTF-8");
+    if ask.by_signature.is_some() {
+        reply.set("content-disposition", "inline");
+    }
     reply.body = Content::Whole(text.into());
     Ok(reply)
 }
 
 fn html(ask: &Ask, container: &Container, prefix: &str, entries: &[Entry]) -> String {
-    let label = container.settings.get(LISTINGS_LABEL).unwrap_or(&ask.raw_path);
-    let (title, own) = (escape(label), format!("{}/", quote(ask.path.container())));
+    let path = super::path::unquote(&ask.raw_path).unwrap_or_else(|| ask.raw_path.clone());
+    let label = match container.settings.get(LISTINGS_LABEL) {
+        Some(label) => format!("{label}/{prefix}"),
+        None => path,
+    };
+    let (title, own) = (escape(&label), format!("{}/", quote(ask.path.container())));
+    let signature = escape(&signature(ask));
     let style = match container.settings.get(LISTINGS_CSS) {
         Some(css) => {
             let up = "../".repeat(prefix.matches('/').count());
             let href = if css.starts_with("http") || css.starts_with('/') {
                 css.to_owned()
             } else {
-                format!("{up}{css}")
+                format!("{up}{}", quote(css))
             };
             format!(
                 "<link rel=\"stylesheet\" type=\"text/css\" href=\"{}\" />",
@@ -177,15 +208,16 @@ fn html(ask: &Ask, container: &Container, prefix: &str, entries: &[Entry]) -> St
         None => "<style>td { padding-right: 2em } .colsize { text-align: right }</style>".to_owned(),
     };
     let mut rows = String::new();
-    if !prefix.is_empty() {
-        rows.push_str(
-            "<tr class=\"item subdir\"><td class=\"colname\"><a href=\"../\">../</a></td><td></td><td></td></tr>\n",
-        );
+    let signed_for = ask.query.get("temp_url_prefix").unwrap_or_default();
+    if prefix.len() > signed_for.len() {
+        rows.push_str(&format!(
+            "<tr class=\"item subdir\"><td class=\"colname\"><a href=\"../{signature}\">../</a></td><td></td><td></td></tr>\n"
+        ));
     }
     for entry in entries {
         let name = entry.name().strip_prefix(prefix).unwrap_or(entry.name());
         let (href, shown) = (quote(name), escape(name));
-        let href = if href.contains(':') { format!("./{href}") } else { href };
+        let href = format!("./{href}{signature}");
         match entry {
             Entry::Object(object) => rows.push_str(&format!(
                 "<tr class=\"item\"><td class=\"colname\"><a href=\"{href}\">{shown}</a></td>\

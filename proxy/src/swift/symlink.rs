@@ -5,9 +5,11 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 use store::ObjectRow;
 
-use super::attributes::{LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, Said, attribute};
+use super::attributes::{
+    LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, LINK_SLO_ETAG, SLO_ETAG, Said, attribute, etag_text,
+};
 use super::path::{Path, container_and_object, quote};
-use super::read::{self, told_etag};
+use super::read;
 use super::reply::{Refused, bad_request, put, refuse_with};
 use super::request::Ask;
 
@@ -72,11 +74,11 @@ pub(crate) async fn read_headers(ask: &Arc<Ask>, said: &mut Said) -> Result<bool
     if let Some(account) = account {
         said.set(LINK_ACCOUNT, account);
     }
-    if let Some(etag) = ask.header("x-symlink-target-etag").filter(|etag| !etag.is_empty()) {
-        check_target(ask, path, etag.trim_matches('"'), said).await?;
-    }
     if ask.header("content-type").is_none() {
         said.set("content-type", "application/symlink");
+    }
+    if let Some(etag) = ask.header("x-symlink-target-etag").filter(|etag| !etag.is_empty()) {
+        check_target(ask, path, etag.trim_matches('"'), said).await?;
     }
     Ok(true)
 }
@@ -87,7 +89,7 @@ async fn check_target(ask: &Arc<Ask>, path: Path, etag: &str, said: &mut Said) -
     if !super::authorize::may_read(ask, &inner).await? {
         return Err(super::authorize::denied(ask));
     }
-    let seen = match read::find(&inner, None).await {
+    let seen = match read::open_itself(&inner, None).await {
         Ok(seen) => seen,
         Err(refused) if refused.status == StatusCode::NOT_FOUND => {
             return Err(refuse_with(StatusCode::CONFLICT, "X-Symlink-Target does not exist"));
@@ -95,12 +97,20 @@ async fn check_target(ask: &Arc<Ask>, path: Path, etag: &str, said: &mut Said) -
         Err(refused) => return Err(refused),
     };
     let row = &seen.reader.head.object;
-    let now = told_etag(row);
+    let now = etag_text(&row.etag);
     if now != etag {
         let why = format!("Object Etag '{now}' does not match X-Symlink-Target-Etag header '{etag}'");
         return Err(refuse_with(StatusCode::CONFLICT, why));
     }
     said.set(LINK_ETAG, now);
     said.set(LINK_BYTES, super::attributes::told_size(row).to_string());
+    if let Some(etag) = attribute(row, SLO_ETAG) {
+        said.set(LINK_SLO_ETAG, etag);
+    }
+    if ask.header("content-type").is_none()
+        && let Some(kind) = attribute(row, "content-type")
+    {
+        said.set("content-type", kind);
+    }
     Ok(())
 }

@@ -119,12 +119,16 @@ pub(crate) async fn judge(ask: &mut Ask) -> Result<Option<Signed>, Refused> {
     };
     let signature = Signature::parse(signature).ok_or_else(invalid)?;
     let method = ask.method.as_str();
-    if ask.path.object.is_none() || !METHODS.contains(&method) || expires <= ask.now_ms / 1000 {
+    let prefix = ask.query.get("temp_url_prefix");
+    // Whoever may read all of a container may visit it, where it is a web site.
+    let whole = prefix == Some("") && matches!(method, "GET" | "HEAD") && ask.path.container.is_some();
+    let named = ask.path.object.is_some() || whole;
+    if !named || !METHODS.contains(&method) || expires <= ask.now_ms / 1000 {
         return Err(invalid());
     }
     let mut subject = unquote(&ask.raw_path).ok_or_else(invalid)?;
-    if let Some(prefix) = ask.query.get("temp_url_prefix") {
-        if !ask.path.object().starts_with(prefix) {
+    if let Some(prefix) = prefix {
+        if !ask.path.object.as_deref().unwrap_or_default().starts_with(prefix) {
             return Err(invalid());
         }
         subject = format!("prefix:/v1/{}/{}/{prefix}", ask.path.account, ask.path.container());
@@ -162,7 +166,8 @@ pub(crate) async fn judge(ask: &mut Ask) -> Result<Option<Signed>, Refused> {
     Ok(Some(signed))
 }
 
-fn invalid() -> Refused {
+/// 401 for a signed URL that opens nothing.
+pub(crate) fn invalid() -> Refused {
     let text = "401 Unauthorized: Temp URL invalid\n";
     Box::new(Reply::text(StatusCode::UNAUTHORIZED, TEXT, text).with("www-authenticate", "Swift realm=\"unknown\""))
 }
@@ -214,7 +219,9 @@ impl Signed {
             .map(str::to_owned);
         let name = ask
             .path
-            .object()
+            .object
+            .as_deref()
+            .unwrap_or_default()
             .trim_end_matches('/')
             .rsplit('/')
             .next()

@@ -1,5 +1,6 @@
 //! Versions kept in the container itself (`X-Versions-Enabled`): the same ones as over S3.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -7,65 +8,149 @@ use serde_json::json;
 use store::{CopyChanges, CopySource, CopyTarget, ListVersions, VersionFound, VersionSelector};
 
 use super::attributes::{etag_text, version_selector, version_text};
+use super::format::Format;
 use super::limits::LISTING_MAX;
 use super::listing::{Entry, ObjectEntry, Page};
 use super::objects::object_line;
-use super::reply::{Answer, Refused, Reply, bad_request, from_store};
+use super::reply::{Answer, Refused, Reply, bad_request, from_store, refuse};
 use super::request::{Ask, Container};
 use super::timestamp::http_date;
 
 /// The type under which a deletion is listed.
 pub(crate) const DELETED_TYPE: &str = "application/x-deleted;swift_versions_deleted=1";
 
-/// The versions that a page shows: of every name the newest first.
+/// Versions are told in JSON only: 406 to who asks for something else.
+pub(crate) fn format(ask: &Ask) -> Result<Format, Refused> {
+    let named = ask.query.get("format").is_some_and(|format| !format.is_empty());
+    let accepts = ask.header("accept").is_some_and(|accept| !accept.trim().is_empty());
+    if !named && (!accepts || Format::accepts_json(ask)) {
+        return Ok(Format::Json);
+    }
+    match Format::of(ask)? {
+        Format::Json => Ok(Format::Json),
+        _ => Err(refuse(StatusCode::NOT_ACCEPTABLE)),
+    }
+}
+
+/// The versions that a page shows: of every name the newest first, in reverse the oldest.
 pub(crate) async fn list(ask: &Ask, container: &Container, page: &Page) -> Result<Vec<Entry>, Refused> {
     if page.reverse {
-        return Err(bad_request("reverse is not supported for listings of versions"));
+        list_backwards(ask, container, page).await
+    } else {
+        list_forwards(ask, container, page).await
     }
+}
+
+/// The store lists forwards only, so everything from the end marker on is walked and the last entries before the marker
+/// are kept.
+async fn list_backwards(ask: &Ask, container: &Container, page: &Page) -> Result<Vec<Entry>, Refused> {
+    let stop = match ask.query.get("version_marker").filter(|marker| !marker.is_empty()) {
+        None => None,
+        Some(_) if page.marker.is_none() => return Err(bad_request("version_marker param requires marker")),
+        Some(marker) => version_place(ask, container, page, marker).await?,
+    };
+    let mut walk = Walk::new(ask, container, page, page.end_marker.as_deref(), None);
+    let mut last: VecDeque<Entry> = VecDeque::new();
+    while let Some(found) = walk.next(LISTING_MAX).await? {
+        for (place, entry) in found {
+            match page.marker.as_deref() {
+                Some(marker) if entry.name() > marker => return Ok(last.into_iter().rev().collect()),
+                // Of the marker's own name only what is newer than the marked version comes after it.
+                Some(marker) if entry.name() == marker && !(stop.is_some() && place > stop) => continue,
+                _ => {}
+            }
+            last.push_back(entry);
+            if last.len() > page.limit {
+                last.pop_front();
+            }
+        }
+    }
+    Ok(last.into_iter().rev().collect())
+}
+
+/// A walk over all versions of all names, pseudo-directories between them.
+struct Walk<'a> {
+    ask: &'a Ask,
+    container: &'a Container,
+    list: ListVersions,
+    ended: bool,
+}
+
+/// Where a version stands, nowhere for a pseudo-directory; and its entry.
+type Placed = (Option<store::Seq>, Entry);
+
+impl<'a> Walk<'a> {
+    fn new(
+        ask: &'a Ask,
+        container: &'a Container,
+        page: &Page,
+        after: Option<&str>,
+        after_version: Option<store::Seq>,
+    ) -> Self {
+        let list = ListVersions {
+            prefix: page.prefix.as_bytes().to_vec(),
+            delimiter: page.delimiter.as_ref().map(|delimiter| delimiter.as_bytes().to_vec()),
+            after: after.map(|after| after.as_bytes().to_vec()),
+            after_version,
+            ..ListVersions::default()
+        };
+        Self {
+            ask,
+            container,
+            list,
+            ended: false,
+        }
+    }
+
+    /// The next entries, at most `limit`; `None` at the end.
+    async fn next(&mut self, limit: usize) -> Result<Option<Vec<Placed>>, Refused> {
+        if self.ended || limit == 0 {
+            return Ok(None);
+        }
+        self.list.limit = limit.min(LISTING_MAX);
+        let (store, bucket) = (&self.ask.swift.store, &self.container.bucket);
+        let found = store.list_versions(&self.ask.cx, bucket, self.list.clone()).await;
+        let found = found.map_err(from_store)?;
+        let subdir = |prefix: Vec<u8>| Entry::Subdir(String::from_utf8_lossy(&prefix).into_owned());
+        let mut prefixes = found.prefixes.into_iter().peekable();
+        let last = found.entries.last().map(|(key, version)| (key.clone(), place(version)));
+        let last_prefix = prefixes.clone().last();
+        let mut shown = Vec::with_capacity(found.entries.len());
+        for (key, version) in found.entries {
+            while let Some(prefix) = prefixes.next_if(|prefix| *prefix < key) {
+                shown.push((None, subdir(prefix)));
+            }
+            shown.push((Some(place(&version)), Entry::Object(Box::new(line(key, version)))));
+        }
+        shown.extend(prefixes.map(|prefix| (None, subdir(prefix))));
+        match (last, last_prefix) {
+            (last, Some(prefix)) if last.as_ref().is_none_or(|(key, _)| prefix > *key) => {
+                (self.list.after, self.list.after_version) = (Some(prefix), None);
+            }
+            (Some((key, seq)), _) => (self.list.after, self.list.after_version) = (Some(key), Some(seq)),
+            (None, _) => self.ended = true,
+        }
+        self.ended |= !found.more;
+        Ok(Some(shown))
+    }
+}
+
+async fn list_forwards(ask: &Ask, container: &Container, page: &Page) -> Result<Vec<Entry>, Refused> {
     let inside = match ask.query.get("version_marker").filter(|marker| !marker.is_empty()) {
         None => None,
         Some(_) if page.marker.is_none() => return Err(bad_request("version_marker param requires marker")),
         Some(marker) => version_place(ask, container, page, marker).await?,
     };
-    let mut list = ListVersions {
-        prefix: page.prefix.as_bytes().to_vec(),
-        delimiter: page.delimiter.as_ref().map(|delimiter| delimiter.as_bytes().to_vec()),
-        after: page.marker.as_ref().map(|marker| marker.as_bytes().to_vec()),
-        after_version: inside,
-        ..ListVersions::default()
-    };
+    let mut walk = Walk::new(ask, container, page, page.marker.as_deref(), inside);
     let mut shown = Vec::new();
-    while shown.len() < page.limit {
-        list.limit = (page.limit - shown.len()).min(LISTING_MAX);
-        let found = ask
-            .swift
-            .store
-            .list_versions(&ask.cx, &container.bucket, list.clone())
-            .await;
-        let found = found.map_err(from_store)?;
-        let mut prefixes = found.prefixes.into_iter().peekable();
-        let last = found.entries.last().map(|(key, version)| (key.clone(), place(version)));
-        let last_prefix = prefixes.clone().last();
-        for (key, version) in found.entries {
-            while let Some(prefix) = prefixes.next_if(|prefix| *prefix < key) {
-                shown.push(Entry::Subdir(String::from_utf8_lossy(&prefix).into_owned()));
+    while let Some(found) = walk.next(page.limit - shown.len()).await? {
+        for (_, entry) in found {
+            if page.ends_before(entry.name()) {
+                return Ok(shown);
             }
-            shown.push(Entry::Object(Box::new(line(key, version))));
-        }
-        shown.extend(prefixes.map(|prefix| Entry::Subdir(String::from_utf8_lossy(&prefix).into_owned())));
-        if !found.more {
-            break;
-        }
-        match (last, last_prefix) {
-            (last, Some(prefix)) if last.as_ref().is_none_or(|(key, _)| prefix > *key) => {
-                (list.after, list.after_version) = (Some(prefix), None);
-            }
-            (Some((key, seq)), _) => (list.after, list.after_version) = (Some(key), Some(seq)),
-            (None, _) => break,
+            shown.push(entry);
         }
     }
-    let end = shown.iter().position(|entry| page.ends_before(entry.name()));
-    shown.truncate(end.unwrap_or(shown.len()));
     Ok(shown)
 }
 
@@ -123,6 +208,9 @@ fn line(key: store::Key, version: VersionFound) -> ObjectEntry {
 /// PUT with `version-id`: an old version becomes the newest again.
 pub(crate) async fn restore(ask: &Arc<Ask>) -> Answer {
     let selector = version_selector(ask.query.get("version-id"))?;
+    if selector == VersionSelector::Null {
+        return Err(bad_request("Invalid version parameter"));
+    }
     if ask.content_length().unwrap_or(0) > 0 {
         return Err(bad_request("Restoring a version requires a zero byte body"));
     }

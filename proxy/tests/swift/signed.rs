@@ -186,7 +186,7 @@ async fn a_web_site_has_an_index_listings_and_error_pages() {
             .await
             .is(200)
             .text()
-            .contains("<a href=\"x\">x</a>")
+            .contains("<a href=\"./x\">x</a>")
     );
     assert_eq!(visit("/c/none").send(&edge).await.is(404).text(), "lost");
     assert_eq!(
