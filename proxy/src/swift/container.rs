@@ -9,6 +9,7 @@ use super::format::Format;
 use super::limits::{CONTAINER_NAME_MAX, Subject};
 use super::listing::{Page, render};
 use super::objects;
+use super::path::quote;
 use super::quota;
 use super::reply::{Answer, Content, Refused, Reply, bad_request, from_store, not_found, refuse, refuse_with};
 use super::request::{Ask, Container, is_true};
