@@ -76,6 +76,10 @@ impl BytePool {
     }
 
     fn share(&self, permit: OwnedSemaphorePermit) -> Share {
+        debug_assert!(
+            permit.num_permits() <= self.units as usize,
+            "MEM-1: a share fits its pool"
+        );
         self.show();
         Share {
             pool: self.clone(),

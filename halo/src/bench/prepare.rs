@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clock::SystemClock;
@@ -15,6 +16,8 @@ use crate::client::payload::Payload;
 const CONNECTIONS_MAX: usize = 32;
 /// How often a request of the preparation is made before it fails.
 const TRIES_MAX: u32 = 5;
+/// The pause before the first repeat; the n-th is n times as long.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Creates the bucket.
 ///
@@ -123,6 +126,8 @@ async fn request(
         if tries == TRIES_MAX {
             return Err(failed).with_context(|| format!("{method} {path} failed {TRIES_MAX} times"));
         }
+        // A server that asks to slow down is left alone for a while.
+        tokio::time::sleep(PAUSE * tries).await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::{Dice, WallClock};
 use futures::StreamExt;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyDataStream, StreamBody};
 use identity::KeySource;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -150,6 +150,9 @@ impl Inner {
             sigv2: self.sigv2,
         };
         let mechanism = guard::check(&parts.method, &query, &mut parts.headers, now, accepted)?;
+        if mechanism == Mechanism::V2 && bucket_in_host(&self.domains, &parts.headers).is_none() {
+            parts.uri = as_version_2_signs(parts.uri);
+        }
         let body = Stalling::new(body, self.body_idle);
         let body = match mechanism {
             Mechanism::Anonymous => return Err(self.anonymous(&parts, ticket).await),
@@ -309,16 +312,31 @@ impl Inner {
 }
 
 /// The bucket that a request names, by host or path.
+fn bucket_in_host(domains: &Domains, headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(http::header::HOST)?.to_str().ok()?;
+    Some(domains.bucket(host)?.to_ascii_lowercase())
+}
+
 fn bucket_in(domains: &Domains, headers: &HeaderMap, path: &str) -> Option<String> {
-    let host = headers
-        .get(http::header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    if let Some(bucket) = domains.bucket(host) {
-        return Some(bucket.to_ascii_lowercase());
+    if let Some(bucket) = bucket_in_host(domains, headers) {
+        return Some(bucket);
     }
     let name = path.strip_prefix('/')?.split('/').next()?;
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The path that is in a signature of version 2: clients end a bucket's path with a slash there, also when they send it
+/// without one (boto, botocore and the SDKs of that time).
+fn as_version_2_signs(uri: Uri) -> Uri {
+    let path = uri.path();
+    if path.len() < 2 || path[1..].contains('/') {
+        return uri;
+    }
+    let target = match uri.query() {
+        Some(query) => format!("{path}/?{query}"),
+        None => format!("{path}/"),
+    };
+    target.parse().unwrap_or(uri)
 }
 
 fn bucket_name<B>(domains: &Domains, request: &Request<B>) -> Option<String> {
@@ -337,5 +355,23 @@ where
     fn call(&self, request: Request<B>) -> Self::Future {
         let edge = self.clone();
         Box::pin(async move { Ok(edge.serve(request).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_buckets_path_gets_a_slash() {
+        for (sent, signed) in [
+            ("/", "/"),
+            ("/b", "/b/"),
+            ("/b?acl", "/b/?acl"),
+            ("/b/", "/b/"),
+            ("/b/k", "/b/k"),
+        ] {
+            assert_eq!(as_version_2_signs(Uri::from_static(sent)), signed, "{sent}");
+        }
     }
 }

@@ -192,10 +192,41 @@ fn metadata(object: &ObjectRow) -> Option<Metadata> {
     (!object.user.is_empty()).then(|| object.user.iter().cloned().collect())
 }
 
-/// The checksum to tell: only when asked for, and only with the whole object.
-fn told<'a>(mode: Option<&ChecksumMode>, head: &'a ObjectHead, span: &Span) -> Option<&'a Checksum> {
-    let asked = mode.is_some_and(|mode| mode.as_str().eq_ignore_ascii_case("ENABLED"));
-    head.object.checksum.as_ref().filter(|_| asked && !span.partial)
+/// The checksum to tell, only when asked for: the object's with all of it, a part's with a part, none with a range.
+async fn told(
+    edge: &Edge,
+    caller: &Caller,
+    asked: &Asked<'_>,
+    head: &ObjectHead,
+    span: &Span,
+    mode: Option<&ChecksumMode>,
+) -> S3Result<Option<Checksum>> {
+    let wanted = mode.is_some_and(|mode| mode.as_str().eq_ignore_ascii_case("ENABLED"));
+    let Some(kind) = head
+        .object
+        .checksum
+        .as_ref()
+        .filter(|_| wanted)
+        .map(|checksum| checksum.kind)
+    else {
+        return Ok(None);
+    };
+    let number = asked.part.and_then(|part| u16::try_from(part).ok());
+    match (number, head.parts) {
+        (Some(number), Some(_)) => {
+            let bucket = edge.bucket(caller, asked.bucket).await?;
+            let page = edge
+                .store
+                .object_parts(&caller.cx, &bucket, head, number.saturating_sub(1), 1);
+            let (parts, _) = page.await.map_err(from_store)?;
+            let part = parts.into_iter().find(|part| part.number == number);
+            Ok(part
+                .and_then(|part| part.checksum)
+                .map(|checksum| Checksum { kind, ..checksum }))
+        }
+        (Some(_), None) => Ok(head.object.checksum.clone()),
+        (None, _) => Ok(head.object.checksum.clone().filter(|_| !span.partial)),
+    }
 }
 
 fn status(span: &Span) -> http::StatusCode {
@@ -224,13 +255,14 @@ pub(crate) async fn get(
     decide(&caller, &head)?;
     let span = span(&whole, &caller, asked.part)?;
     let headers = headers(&caller, &head, &span);
-    let checksum = told(input.checksum_mode.as_ref(), &head, &span);
+    let checksum = told(edge, &caller, &asked, &head, &span, input.checksum_mode.as_ref()).await?;
+    let parts = head.parts.filter(|_| asked.part.is_none());
     let mut output = dto::GetObjectOutput {
-        checksum_type: checksum.map(|checksum| kind_dto(checksum.kind)),
+        checksum_type: checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
         metadata: metadata(&head.object),
         ..Default::default()
     };
-    show_checksum!(output, checksum, head.parts.unwrap_or(0));
+    show_checksum!(output, &checksum, parts.unwrap_or(0));
     let left = span.range.end - span.range.start;
     if left > 0 {
         let stream = whole.read(span.range.clone()).await.map_err(unreadable)?;
@@ -260,13 +292,14 @@ pub(crate) async fn head(
     decide(&caller, &head)?;
     let span = span(&whole, &caller, asked.part)?;
     let headers = headers(&caller, &head, &span);
-    let checksum = told(input.checksum_mode.as_ref(), &head, &span);
+    let checksum = told(edge, &caller, &asked, &head, &span, input.checksum_mode.as_ref()).await?;
+    let parts = head.parts.filter(|_| asked.part.is_none());
     let mut output = dto::HeadObjectOutput {
-        checksum_type: checksum.map(|checksum| kind_dto(checksum.kind)),
+        checksum_type: checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
         metadata: metadata(&head.object),
         ..Default::default()
     };
-    show_checksum!(output, checksum, head.parts.unwrap_or(0));
+    show_checksum!(output, &checksum, parts.unwrap_or(0));
     let mut response = S3Response::with_headers(output, headers);
     response.extensions.insert(status(&span));
     Ok(response)

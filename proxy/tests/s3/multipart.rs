@@ -303,6 +303,14 @@ async fn composite_and_whole_checksums_are_computed_verified_and_told() {
             (head.header("x-amz-checksum-crc32"), head.header("x-amz-checksum-type")),
             (expected.as_str(), kind)
         );
+        for (number, sum) in [("1", &sums[0]), ("2", &sums[1])] {
+            let part = Call::get("/bkt/k").query("partNumber", number);
+            let part = part.header("x-amz-checksum-mode", "ENABLED").send(&edge).await.ok();
+            assert_eq!(
+                (part.header("x-amz-checksum-crc32"), part.header("x-amz-checksum-type")),
+                (sum.as_str(), kind)
+            );
+        }
     }
     for (algorithm, kind) in [
         ("SHA256", "FULL_OBJECT"),

@@ -11,8 +11,12 @@ const MARK_MS: u64 = 5_000;
 /// When log entries may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
-    /// The oldest entries go once the shard's log is larger than this, in bytes.
+    /// The oldest entries go once the shard's log is larger than this, in bytes, and they are older than `age_min`.
     pub bytes_max: u64,
+    /// Younger entries stay, so that a node that was away for ten minutes at full load catches up from the log.
+    pub age_min: Duration,
+    /// The oldest entries go, however young, once the log is larger than this, in bytes.
+    pub bytes_hard_max: u64,
     /// Entries older than this go.
     pub age_max: Duration,
 }
@@ -21,6 +25,8 @@ impl Default for LogLimits {
     fn default() -> Self {
         Self {
             bytes_max: 1024 * 1024 * 1024,
+            age_min: Duration::from_secs(12 * 60),
+            bytes_hard_max: 8 * 1024 * 1024 * 1024,
             age_max: Duration::from_secs(30 * 60),
         }
     }
@@ -111,7 +117,8 @@ impl LogSizes {
     /// The last index that may go by `limits`, but none above `applied`, which is the last entry that a snapshot
     /// would hold, and none from `held` on, where a transfer in progress will continue.
     pub(crate) fn purge_upto(&self, limits: LogLimits, now_ms: u64, applied: u64, held: Option<u64>) -> Option<u64> {
-        let age_max_ms = u64::try_from(limits.age_max.as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let (age_min_ms, age_max_ms) = (milliseconds(limits.age_min), milliseconds(limits.age_max));
         let ceiling = match held {
             None => applied,
             Some(held) => applied.min(held.checked_sub(1)?),
@@ -119,8 +126,9 @@ impl LogSizes {
         let mut left = self.bytes;
         let mut upto = None;
         for mark in &self.marks {
-            let old = now_ms.saturating_sub(mark.began_ms) > age_max_ms.saturating_add(MARK_MS);
-            if mark.last > ceiling || !(old || left > limits.bytes_max) {
+            let age_ms = now_ms.saturating_sub(mark.began_ms).saturating_sub(MARK_MS);
+            let large = left > limits.bytes_max && age_ms >= age_min_ms;
+            if mark.last > ceiling || !(age_ms > age_max_ms || large || left > limits.bytes_hard_max) {
                 break;
             }
             left -= mark.bytes;

@@ -2,6 +2,8 @@ use super::*;
 
 const LIMITS: LogLimits = LogLimits {
     bytes_max: 3 * MARK_BYTES,
+    age_min: Duration::ZERO,
+    bytes_hard_max: 6 * MARK_BYTES,
     age_max: Duration::from_secs(60),
 };
 
@@ -21,6 +23,17 @@ fn nothing_goes_below_the_limits() {
 #[test]
 fn the_oldest_bytes_go_first() {
     assert_eq!(log_of(5).purge_upto(LIMITS, 1000, 4, None), Some(1));
+}
+
+#[test]
+fn young_entries_stay_below_the_hard_limit() {
+    let limits = LogLimits {
+        age_min: Duration::from_secs(30),
+        ..LIMITS
+    };
+    assert_eq!(log_of(6).purge_upto(limits, 1000, 5, None), None);
+    assert_eq!(log_of(8).purge_upto(limits, 1000, 7, None), Some(1));
+    assert_eq!(log_of(6).purge_upto(limits, 40_000, 5, None), Some(2));
 }
 
 #[test]

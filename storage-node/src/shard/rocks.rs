@@ -25,6 +25,8 @@ const BLOB_BYTES_MIN: u64 = 1024;
 const MEMTABLE_BYTES: usize = 16 * 1024 * 1024;
 /// The write-ahead log's files are limited to this, so that a seldom written family does not keep old ones, in bytes.
 const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Log files kept to be written over.
+const RECYCLED_LOGS_MAX: usize = 4;
 /// Table files kept open.
 const OPEN_FILES_MAX: i32 = 512;
 /// Deletions among this many neighbouring rows that make a file worth compacting.
@@ -275,6 +277,8 @@ fn database_options(memory: RocksMemory) -> Options {
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_background_jobs(2);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
+    // A log written over an old one does not grow, so that its sync is no journal commit of the file system.
+    options.set_recycle_log_file_num(RECYCLED_LOGS_MAX);
     options.set_bytes_per_sync(1024 * 1024);
     options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
     options.set_keep_log_file_num(4);

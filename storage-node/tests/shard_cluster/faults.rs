@@ -125,6 +125,8 @@ async fn a_follower_that_was_away_too_long_is_sent_a_snapshot() {
     let mut cluster = Cluster::start(3, |options| {
         options.log_limits = LogLimits {
             bytes_max: 64 * 1024,
+            age_min: Duration::ZERO,
+            bytes_hard_max: u64::MAX,
             age_max: Duration::from_secs(3600),
         };
         options.log_cache_bytes = 64 * 1024;

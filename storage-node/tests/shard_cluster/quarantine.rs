@@ -33,7 +33,7 @@ async fn is_quarantined(cluster: &mut Cluster, victim: NodeId) {
     // The others go on without it, and without its vote.
     cluster.put("key-0", "after").await;
     let leader = cluster.leader_among_healthy().await;
-    assert_ne!(leader, victim);
+    assert_ne!(leader, victim, "DUR-5: a quarantined node leads nothing");
     let other = cluster
         .running()
         .into_iter()

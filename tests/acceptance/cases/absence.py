@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cluster import wait_for
 
-# Small objects above the inline limit fill devices and leave little in the log; inline ones fill the log itself.
-SMALL = {"log": {"seconds": 10, "size": "16KiB"}}
-FULL = {"log": {"seconds": 600, "size": "64KiB"}, "long": {"seconds": 300, "size": "4000B"}}
+# Bodies of this size travel in the log itself: the most that a shard's log has to keep.
+SMALL = {"log": {"seconds": 10, "size": "4000B"}}
+FULL = {"log": {"seconds": 600, "size": "4000B"}, "long": {"seconds": 1000, "size": "4000B"}}
 CATCH_UP_SECONDS_MAX = 600
 MEMORY_KIB_MAX = 512 << 10
 BUCKET = "absence"

@@ -102,6 +102,8 @@ impl Plan {
             round_ms: dice.within(8_000..14_000),
             log_limits: LogLimits {
                 bytes_max: if dice.chance(500) { 32 * 1024 } else { 1 << 30 },
+                age_min: Duration::ZERO,
+                bytes_hard_max: u64::MAX,
                 age_max: Duration::from_secs(dice.within(4..60)),
             },
             pause_ms: dice.within(300..2_500),

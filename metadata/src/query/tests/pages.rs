@@ -172,7 +172,7 @@ proptest! {
         let later = |key: &Key, _| list.after.as_ref().is_none_or(|after| key > after);
         let shown = |common: &Key| !start_after && list.after.as_ref().is_some_and(|after| after.starts_with(common));
         let expected = obvious(&all, &list.prefix, list.delimiter.as_ref(), later, shown, limit);
-        prop_assert_eq!(objects(&shard, &list), expected);
+        prop_assert_eq!(objects(&shard, &list), expected, "CON-2: every acknowledged key is listed, once");
 
         (list.after, list.start_after, list.limit) = (None, false, limit.max(1));
         let (whole, _) = obvious(&all, &list.prefix, list.delimiter.as_ref(), |_, _| true, |_| false, usize::MAX);

@@ -163,7 +163,11 @@ pub(in crate::node::work) mod tests {
         let live = growing();
         assert_eq!(receivers(&live), [(DeviceId(3), 12)]);
         let (all, before, needed) = witnesses(&live, arrivals(&live, DeviceId(3))[0], DeviceId(3));
-        assert_eq!((all.len(), before.len(), needed), (3, 3, 2));
+        assert_eq!(
+            (all.len(), before.len(), needed),
+            (3, 3, 2),
+            "REB-1: most of those who had it are asked"
+        );
         let settled = LiveRings { previous: None, ..live };
         assert!(receivers(&settled).is_empty());
     }
