@@ -27,6 +27,7 @@ mod sigv4;
 mod terminal;
 mod up;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -52,14 +53,17 @@ enum HaloCommand {
     /// Build and rebalance rings, the same as `ring-builder`; and `apply`, `status`, `pause`, `resume`, `throttle`, `abort`
     /// on a running cluster.
     Ring(ring::command::Args),
-    #[command(hide = true, bin_name = "halo ring")]
-    RingLive(ring_live::RingLiveArgs),
     Bench(Box<bench::BenchArgs>),
     Doctor(doctor::DoctorArgs),
 }
 
 fn main() -> ExitCode {
-    run(Halo::parse_from(ring_live::redirect(std::env::args_os())).command).unwrap_or_else(|error| {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let done = match ring_live::parse(&line) {
+        Some(args) => live_ring(args),
+        None => run(Halo::parse_from(line).command),
+    };
+    done.unwrap_or_else(|error| {
         terminal::note(format!("halo: {}", sentence(&error)));
         ExitCode::FAILURE
     })
@@ -72,11 +76,15 @@ fn run(command: HaloCommand) -> anyhow::Result<ExitCode> {
         HaloCommand::Server(args) => serve::run(&args).map(|()| true)?,
         HaloCommand::Admin(args) => small_runtime()?.block_on(admin::run(args))?,
         HaloCommand::Ring(args) => return Ok(ring(&args)),
-        HaloCommand::RingLive(args) => small_runtime()?.block_on(ring_live::run(args)).map(|()| true)?,
         HaloCommand::Bench(args) => bench::run(&args).map(|()| true)?,
         HaloCommand::Doctor(args) => doctor::run(&args)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn live_ring(args: ring_live::RingLiveArgs) -> anyhow::Result<ExitCode> {
+    small_runtime()?.block_on(ring_live::run(args))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn ring(args: &ring::command::Args) -> ExitCode {

@@ -1,13 +1,13 @@
 //! The cluster's nodes as the admin API asks and tells them: over the wire, from any process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata::ids::{DeviceId, NodeId};
 use metadata::model::PolicyId;
-use storage_node::client::ClusterClient;
+use storage_node::client::{ClusterClient, check_stand_in};
 use storage_node::node::NodeStatus;
 use storage_node::node::admin::{AdminAnswer, AdminCall};
 use storage_node::shard::calls;
@@ -19,6 +19,8 @@ use crate::admin_api::Operator;
 const REPORT_MAX: Duration = Duration::from_secs(3);
 /// How long a change of the live rings may take.
 const CHANGE_MAX: Duration = Duration::from_secs(15);
+/// How long opening a device may take: what its index lacks is read from its segments.
+const OPEN_MAX: Duration = Duration::from_secs(120);
 /// How long building an index anew may take: it reads every segment of the device.
 const REBUILD_MAX: Duration = Duration::from_secs(3600);
 
@@ -41,6 +43,19 @@ impl WireOperator {
             return Err(format!("no ring names device {device}"));
         };
         self.tell(node, call, longest).await
+    }
+
+    async fn check_stand_in(&self, policy: PolicyId, device: DeviceId) -> Result<(), String> {
+        let (state, _) = self
+            .client
+            .ring_state(policy, CHANGE_MAX)
+            .await
+            .map_err(|e| e.to_string())?;
+        let live = self.client.ring_of_file(policy, &state.current, CHANGE_MAX).await;
+        let live = live.map_err(|e| e.to_string())?;
+        let facts = self.client.facts(&state, CHANGE_MAX).await.map_err(|e| e.to_string())?;
+        check_stand_in(&live.ring, &BTreeSet::from([device]), &facts)
+            .map_err(|why| format!("nobody can stand in for device {device}: {why}"))
     }
 
     async fn report(&self, node: NodeId) -> Result<NodeStatus, String> {
@@ -85,6 +100,13 @@ impl Operator for WireOperator {
             return Err(format!("no ring names device {device}"));
         }
         let policy = PolicyId::default();
+        if failed {
+            self.check_stand_in(policy, device).await?;
+        } else {
+            // A disk that does not serve takes no partitions back.
+            self.tell_home(device, &AdminCall::OpenDevice { device }, OPEN_MAX)
+                .await?;
+        }
         let changed = self.client.device_failed(policy, device, failed, CHANGE_MAX).await;
         changed.map_err(|error| error.to_string())?;
         Ok(if failed {

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use url::Url;
 
 use crate::admin;
@@ -68,19 +68,23 @@ enum Action {
     Abort,
 }
 
-/// The command line as clap shall see it: `halo ring apply` is a command of its own, because `halo ring` takes the name
-/// of a builder file in that place.
+/// These commands as a command line of their own, because `halo ring` takes the name of a builder file in their place.
+#[derive(Parser, Debug)]
+#[command(name = "halo ring", bin_name = "halo ring")]
+struct RingLive {
+    #[command(flatten)]
+    args: RingLiveArgs,
+}
+
+/// The arguments, when the command line is `halo ring` with one of these commands; wrong ones end the process.
 #[must_use]
-pub fn redirect(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut args: Vec<OsString> = args.collect();
-    let is_live = args
-        .get(2)
-        .and_then(|word| word.to_str())
-        .is_some_and(|word| LIVE.contains(&word));
-    if is_live && args[1] == "ring" {
-        args[1] = "ring-live".into();
-    }
-    args
+pub fn parse(line: &[OsString]) -> Option<RingLiveArgs> {
+    is_live(line).then(|| RingLive::parse_from(&line[1..]).args)
+}
+
+fn is_live(line: &[OsString]) -> bool {
+    let word = line.get(2).and_then(|word| word.to_str());
+    line.get(1).is_some_and(|word| word == "ring") && word.is_some_and(|word| LIVE.contains(&word))
 }
 
 /// Runs one of them.
@@ -177,6 +181,13 @@ fn show(status: &RingStatus) {
         let failed: Vec<String> = status.failed_devices.iter().map(ToString::to_string).collect();
         terminal::line(format!("others stand in for device {}", failed.join(", ")));
     }
+    if !status.noticed_devices.is_empty() {
+        let noticed: Vec<String> = status.noticed_devices.iter().map(ToString::to_string).collect();
+        terminal::line(format!(
+            "device {} was noticed by the cluster itself, and is taken back when it serves again",
+            noticed.join(", ")
+        ));
+    }
     if let Some(previous) = status.previous_version {
         terminal::line(format!(
             "coming from version {previous}, since {}",
@@ -231,12 +242,24 @@ mod tests {
     #[test]
     fn a_builder_file_may_have_any_name_but_those_of_the_commands() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let told = |line: &str| redirect(words(line).into_iter());
-        assert_eq!(told("halo ring apply a.ring"), words("halo ring-live apply a.ring"));
-        assert_eq!(
-            told("halo ring a.builder rebalance"),
-            words("halo ring a.builder rebalance")
-        );
-        assert_eq!(told("halo up"), words("halo up"));
+        assert!(matches!(
+            parse(&words("halo ring apply a.ring --dry-run")).map(|args| args.action),
+            Some(Action::Apply { dry_run: true, .. })
+        ));
+        for other in ["halo ring a.builder rebalance", "halo up", "halo"] {
+            assert!(parse(&words(other)).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn help_names_the_command_as_it_is_typed() {
+        let help = RingLive::try_parse_from(words_of("ring throttle"))
+            .unwrap_err()
+            .to_string();
+        assert!(help.contains("Usage: halo ring throttle"), "{help}");
+    }
+
+    fn words_of(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
     }
 }

@@ -168,7 +168,7 @@ impl BlobId {
         let policy = u32::from(policy.0 % Self::POLICIES) << (NUMBER_BITS + FRAGMENT_BITS);
         Self {
             write,
-            chunk: policy | number % Self::CHUNKS,
+            chunk: policy | (number % Self::CHUNKS),
         }
     }
 

@@ -186,3 +186,7 @@ fn stored_of(command: &mut Command) -> Option<&mut Stored> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "place_again_tests.rs"]
+mod tests;

@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(1, str(HERE.parent / "acceptance"))
 
 import cluster as processes  # noqa: E402
-from cases import cuts, disks, growth, kills, refusals, stores, versions  # noqa: E402
+from cases import cuts, disks, growth, kills, membership, refusals, stores, versions  # noqa: E402
 
 CASES = {
     "kill_leader": kills.kill_leader,
@@ -49,6 +49,12 @@ CASES = {
     "mixed_version": versions.mixed,
     "grow": growth.grow,
     "refusals": refusals.refusals,
+    "ring_refusals": membership.ring_refusals,
+    "device_vanishes": membership.device_vanishes,
+    "device_by_hand": membership.device_by_hand,
+    "device_added": membership.device_added,
+    "node_drained": membership.node_drained,
+    "node_lost": membership.node_lost,
 }
 SMALL = ("kill_leader", "store_majority_lost", "cut_leader")
 

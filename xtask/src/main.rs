@@ -11,6 +11,7 @@ mod acceptance;
 mod bench;
 mod cargo;
 mod faults;
+mod operations;
 mod s3_tests;
 mod sim;
 mod swift;
@@ -47,6 +48,8 @@ enum Task {
     Acceptance(acceptance::AcceptanceArgs),
     /// Killed, paused and cut processes, spoiled disks and stores, under the load of real clients.
     Faults(faults::FaultsArgs),
+    /// Every command block of docs/operations.md, against a real cluster.
+    Operations,
     /// The public tests ceph/s3-tests against a real cluster.
     S3Tests(s3_tests::S3TestsArgs),
     /// Swift's real clients against real processes; or Swift's own functional tests.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Acceptance(args) => acceptance::run(&args),
         Task::Faults(args) => faults::run(&args),
+        Task::Operations => operations::run(),
         Task::S3Tests(args) => s3_tests::run(&args),
         Task::Swift(args) => swift::run(&args),
         Task::Sim(args) => sim::run(&args),

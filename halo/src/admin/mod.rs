@@ -3,6 +3,7 @@
 //! Knows: the API's paths and answers, and how to show them. Must not know: the cluster's inside.
 
 pub mod client;
+mod membership;
 mod recovery;
 mod repair;
 mod tables;
@@ -69,7 +70,7 @@ enum Action {
     Verify(repair::VerifyArgs),
     /// Nodes.
     #[command(subcommand)]
-    Node(recovery::NodeAction),
+    Node(membership::NodeAction),
     /// Shards that have lost their majority.
     #[command(subcommand)]
     Shard(recovery::ShardAction),
@@ -160,6 +161,15 @@ enum DeviceAction {
         /// Its number in the ring.
         device: u32,
     },
+    /// Give a new disk its share of the data.
+    Add(membership::NewDevice),
+    /// Move everything off a disk that still works. `halo ring status` shows how far that is.
+    Drain {
+        /// Its number in the ring.
+        device: u32,
+        #[command(flatten)]
+        how: membership::How,
+    },
     /// A disk is lost: have others stand in for it and make its copies anew there.
     Fail {
         /// Its number in the ring.
@@ -195,7 +205,9 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
             shown.show(&status, || tables::status(&status))?;
             return Ok(status.short_chunks.is_some());
         }
-        Action::Node(action) => recovery::node(&client, action, &shown).await?,
+        Action::Node(action) => {
+            membership::node(&client, folder(&args.data, args.endpoint.as_ref()), action, &shown).await?
+        }
         Action::Shard(action) => recovery::shard(&client, action, &shown).await?,
         Action::Metadata(action) => recovery::metadata(&client, action, &shown).await?,
         Action::Key(action) => key(&client, action, &shown).await?,
@@ -242,12 +254,21 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
             let done: DoneLine = client.post("/v1/identity/rotate-keys", &serde_json::json!({})).await?;
             shown.show(&done, || terminal::line(&done.done))?;
         }
+        Action::Device(DeviceAction::Add(wanted)) => {
+            let data = folder(&args.data, args.endpoint.as_ref());
+            membership::add_device(&client, data, wanted, &shown).await?;
+        }
+        Action::Device(DeviceAction::Drain { device, how }) => {
+            let data = folder(&args.data, args.endpoint.as_ref());
+            membership::drain_device(&client, data, device, &how, &shown).await?;
+        }
         Action::Device(action) => {
             let failed = serde_json::json!({ "failed": matches!(action, DeviceAction::Fail { .. }) });
             let path = match action {
                 DeviceAction::Fail { device } | DeviceAction::Replace { device } => {
                     format!("/v1/devices/{device}/failed")
                 }
+                DeviceAction::Add(_) | DeviceAction::Drain { .. } => unreachable!("matched above"),
                 DeviceAction::RebuildIndex { device } => format!("/v1/devices/{device}/rebuild-index"),
                 DeviceAction::ApproveOrphans { device } => format!("/v1/devices/{device}/approve-orphans"),
             };
@@ -290,6 +311,11 @@ async fn key(client: &AdminClient, action: KeyAction, shown: &Shown) -> anyhow::
             shown.show(&done, || terminal::line(&done.done))
         }
     }
+}
+
+/// The cluster's folder, when it is reached by it.
+fn folder<'a>(data: &'a Path, endpoint: Option<&Url>) -> Option<&'a Path> {
+    endpoint.is_none().then_some(data)
 }
 
 fn client(args: &AdminArgs) -> anyhow::Result<AdminClient> {

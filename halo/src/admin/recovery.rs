@@ -30,18 +30,8 @@ pub(super) enum ShardAction {
     },
 }
 
-#[derive(Subcommand, Debug)]
-pub(super) enum NodeAction {
-    /// Make a token with which one machine may join the cluster once.
-    Add {
-        /// How long it may be used, in hours.
-        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=24 * 365))]
-        valid_hours: u64,
-    },
-}
-
-pub(super) async fn node(client: &AdminClient, action: NodeAction, shown: &Shown) -> anyhow::Result<()> {
-    let NodeAction::Add { valid_hours } = action;
+/// Makes a token and shows it, once.
+pub(super) async fn join_token(client: &AdminClient, valid_hours: u64, shown: &Shown) -> anyhow::Result<()> {
     let wanted = NewToken {
         valid_s: valid_hours * 3600,
     };
@@ -50,7 +40,8 @@ pub(super) async fn node(client: &AdminClient, action: NodeAction, shown: &Shown
         terminal::line(&made.token);
         terminal::note(
             "Copy the cluster's secrets and the [cluster] section to the new machine, give it a node id of its own and \
-             device numbers that no ring names, and start it once with: halo server --config node.toml --join TOKEN",
+             device numbers that no ring names, start it once with: halo server --config node.toml --join TOKEN, and give \
+             each of its disks data with: halo admin device add NUMBER",
         );
     })
 }

@@ -98,6 +98,11 @@ pub(super) fn show_status(status: &RepairStatus) {
         ]);
     }
     terminal::line(work.to_string());
+    for line in &status.work {
+        if let Some(asks) = &line.asks {
+            terminal::line(format!("node {}, {}: {asks}", line.node, line.name));
+        }
+    }
 }
 
 /// Looks at everything and counts.

@@ -12,11 +12,14 @@
 //! POST   /v1/devices/{id}/rebuild-index
 //! POST   /v1/devices/{id}/approve-orphans
 //! POST   /v1/devices/{id}/failed               others stand in for it, or it is back
+//! GET    /v1/nodes                             what every node has recorded of itself
+//! POST   /v1/nodes/{id}/remove                 a drained and stopped node never comes back
 //! POST   /v1/nodes/tokens                      a token to join with
 //! POST   /v1/shards/recover                    go on with one node's metadata
 //! POST   /v1/metadata/backup
 //! POST   /v1/metadata/accept                   restored metadata is believed
 //! GET    /v1/ring        POST /v1/ring/{apply,pause,resume,throttle,abort}
+//! GET    /v1/ring/file                         the live ring, in hex
 //! GET    /v1/repair                            what lacks copies, from the log (HEAL-1)
 //! POST   /v1/verify                            one page of a count of everything
 //! ```
@@ -29,6 +32,7 @@ mod handlers;
 mod health;
 mod identity;
 pub mod model;
+pub mod nodes;
 pub mod recovery;
 mod refusal;
 pub mod ring_model;
@@ -179,7 +183,10 @@ fn router(parts: Arc<AdminParts>) -> Router {
         .route("/v1/metadata/accept", post(recovery::accept_restored))
         .route("/v1/devices/{id}/failed", post(recovery::device_failed))
         .route("/v1/nodes/tokens", post(recovery::join_token))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/{id}/remove", post(nodes::remove))
         .route("/v1/ring", get(rings::status))
+        .route("/v1/ring/file", get(nodes::ring_file))
         .route(
             "/v1/ring/apply",
             post(rings::apply).layer(DefaultBodyLimit::max(RING_BYTES_MAX)),

@@ -21,6 +21,9 @@ pub struct RingStatus {
     pub previous_version: Option<u64>,
     /// Devices that others stand in for.
     pub failed_devices: Vec<u32>,
+    /// Those among them that the cluster noticed by itself, and takes back when they serve again.
+    #[serde(default)]
+    pub noticed_devices: Vec<u32>,
     /// When the last change was begun, in milliseconds since the Unix epoch.
     pub since_ms: u64,
     /// When it was done.
@@ -161,6 +164,9 @@ pub struct RepairWorkLine {
     pub state: String,
     /// Why the last step failed.
     pub last_error: Option<String>,
+    /// What an operator is asked to do.
+    #[serde(default)]
+    pub asks: Option<String>,
 }
 
 /// `POST /v1/verify`

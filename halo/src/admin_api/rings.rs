@@ -57,7 +57,7 @@ impl From<RecordError> for ApiError {
     }
 }
 
-fn cluster(parts: &AdminParts) -> Result<&ClusterClient, ApiError> {
+pub(super) fn cluster(parts: &AdminParts) -> Result<&ClusterClient, ApiError> {
     let none = || {
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -157,6 +157,7 @@ pub(super) fn ring_status(
         epoch: state.current.epoch,
         previous_version: state.previous.as_ref().map(|previous| previous.version),
         failed_devices: state.current.failed.iter().copied().collect(),
+        noticed_devices: state.noticed.iter().copied().collect(),
         since_ms: state.since_ms,
         done_ms: state.done_ms,
         bytes_per_second_max: state.bytes_per_second,
@@ -297,9 +298,16 @@ pub(super) fn repair_status(cluster: &ClusterStatus, jobs: &[OpenJobs], ring: &R
         .iter()
         .filter_map(|(node, said)| Some((node, said.as_ref().ok()?)));
     let concerns = |name: &str| {
-        ["repair of", "short queue", "moves to", "search for", "change of"]
-            .iter()
-            .any(|start| name.starts_with(start))
+        [
+            "repair of",
+            "short queue",
+            "moves to",
+            "search for",
+            "change of",
+            "watch over",
+        ]
+        .iter()
+        .any(|start| name.starts_with(start))
     };
     let work = work.flat_map(|(node, status)| {
         let lines = status.work.iter().filter(|line| concerns(&line.name));
@@ -308,6 +316,7 @@ pub(super) fn repair_status(cluster: &ClusterStatus, jobs: &[OpenJobs], ring: &R
             name: line.name.clone(),
             state: line.state.clone(),
             last_error: line.last_error.clone(),
+            asks: line.asks.clone(),
         })
     });
     let short_chunks = cluster.short_chunks();

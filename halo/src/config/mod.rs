@@ -32,6 +32,10 @@ pub const MEMORY_BYTES_DEFAULT: u64 = 384 * 1024 * 1024;
 
 /// How long a deleted blob stays readable unless told otherwise, in seconds.
 pub const RECLAIM_DELAY_S_DEFAULT: u64 = 3600;
+/// How long a disk may be out unless told otherwise, in seconds.
+pub const DEVICE_PATIENCE_S_DEFAULT: u64 = 300;
+/// How long a node may be away before others stand in for its disks, in seconds.
+pub const NODE_PATIENCE_S_DEFAULT: u64 = 3600;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,6 +135,12 @@ pub struct StorageSection {
     /// How long a deleted blob stays readable for slow readers, in seconds.
     #[serde(default = "default_reclaim_delay_s")]
     pub reclaim_delay_s: u64,
+    /// How long a disk may be out before others stand in for it, in seconds; 0: an operator decides.
+    #[serde(default = "default_device_patience_s")]
+    pub device_patience_s: u64,
+    /// The same for all disks of a node that does not answer.
+    #[serde(default = "default_node_patience_s")]
+    pub node_patience_s: u64,
     /// Deliberate faults, for measurements only.
     #[serde(default)]
     pub faults: FaultSection,
@@ -352,6 +362,14 @@ fn default_key_shards() -> u64 {
 
 fn default_reclaim_delay_s() -> u64 {
     RECLAIM_DELAY_S_DEFAULT
+}
+
+fn default_device_patience_s() -> u64 {
+    DEVICE_PATIENCE_S_DEFAULT
+}
+
+fn default_node_patience_s() -> u64 {
+    NODE_PATIENCE_S_DEFAULT
 }
 
 pub(crate) fn default_region() -> String {

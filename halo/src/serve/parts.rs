@@ -69,6 +69,8 @@ pub(super) fn node_config(config: &Config, section: &StorageSection, cluster: Cl
         .collect();
     settings.work = WorkOptions {
         reclaim_delay_ms: section.reclaim_delay_s * 1000,
+        device_patience: Duration::from_secs(section.device_patience_s),
+        node_patience: Duration::from_secs(section.node_patience_s),
         ..WorkOptions::default()
     };
     settings.sync_delay = Duration::from_millis(section.faults.sync_delay_ms);

@@ -253,6 +253,8 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
         listen_wire: None,
         listen_blobs: None,
         reclaim_delay_s: crate::config::RECLAIM_DELAY_S_DEFAULT,
+        device_patience_s: crate::config::DEVICE_PATIENCE_S_DEFAULT,
+        node_patience_s: crate::config::NODE_PATIENCE_S_DEFAULT,
         faults: FaultSection::default(),
     });
     let tls = plan.tls.then(|| TlsSection {

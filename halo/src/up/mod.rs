@@ -13,6 +13,7 @@ pub mod page;
 pub mod plan;
 pub mod ports;
 pub mod processes;
+pub mod shrink;
 pub mod start;
 pub mod stop;
 pub mod summary;

@@ -254,7 +254,11 @@ async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, book: AddressBook) {
             .collect();
         rings.take_nodes(&nodes);
         for node in nodes {
-            book.record(node.node, node.address);
+            if node.removed {
+                book.forget(node.node);
+            } else {
+                book.record(node.node, node.address);
+            }
         }
         if changes.changed().await.is_err() {
             return;

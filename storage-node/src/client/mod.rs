@@ -17,6 +17,7 @@ mod ring_state;
 mod rings;
 mod route;
 mod shard_caller;
+mod stand_in;
 mod system_copy;
 #[cfg(test)]
 mod tests;
@@ -39,8 +40,14 @@ pub use local::{LocalFirst, LocalNode};
 pub use operations::RecordError;
 pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
 pub use ring_admin::{Applied, ApplyOptions, FULL_PERCENT_MAX, Facts, RingChangeError, check_ring};
-pub use ring_state::{LiveFile, Phase, RING_FILES_TABLE, RING_STATE_TABLE, Reason, RingRefusal, RingState, piece_key};
-pub use rings::{LiveRing, LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Standing, copies_run};
+pub use ring_state::{
+    LiveFile, Phase, RING_FILES_TABLE, RING_STATE_TABLE, Reason, RingRefusal, RingState, Says, piece_key,
+};
+pub use rings::{
+    COMMANDS_LEVEL, LEVEL_OF_FENCES, LiveRing, LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Standing, below_level,
+    copies_run,
+};
+pub use stand_in::check_stand_in;
 pub use system_copy::STALENESS_MAX;
 
 /// Why a plane could not answer.

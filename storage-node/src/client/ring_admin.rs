@@ -18,7 +18,7 @@ use ring::{Ring, RingError, RingFile};
 
 use super::cluster::ClusterClient;
 use super::operations::RecordError;
-use super::ring_state::{LiveFile, RING_FILES_TABLE, RING_STATE_TABLE, RingRefusal, RingState, piece_key};
+use super::ring_state::{LiveFile, RING_FILES_TABLE, RING_STATE_TABLE, RingRefusal, RingState, Says, piece_key};
 use super::rings::{LiveRing, NODES_TABLE, NodeRecord, RINGS_TABLE, read_file};
 use super::{MetadataPlane, PlaneError};
 
@@ -310,8 +310,27 @@ impl ClusterClient {
         .await
     }
 
-    /// Has other devices stand in for one that failed, or gives a device that returned its partitions back. Both move
+    /// Has other devices stand in for those that failed, or gives devices that returned their partitions back. Both move
     /// copies at once, whatever else is going on (DESIGN §3.4). A repeat changes nothing.
+    ///
+    /// # Errors
+    /// [`RingChangeError`].
+    pub async fn devices_failed(
+        &self,
+        policy: PolicyId,
+        devices: &BTreeSet<DeviceId>,
+        failed: bool,
+        says: Says,
+        deadline: Duration,
+    ) -> Result<RingState, RingChangeError> {
+        let devices = devices.iter().map(|device| device.0).collect();
+        self.change_ring(policy, deadline, |state, now_ms| {
+            Ok(state.devices(&devices, failed, says, now_ms))
+        })
+        .await
+    }
+
+    /// As [`Self::devices_failed`] for one device, said by an operator.
     ///
     /// # Errors
     /// [`RingChangeError`].
@@ -322,10 +341,8 @@ impl ClusterClient {
         failed: bool,
         deadline: Duration,
     ) -> Result<RingState, RingChangeError> {
-        self.change_ring(policy, deadline, |state, now_ms| {
-            Ok(state.device(device.0, failed, now_ms))
-        })
-        .await
+        self.devices_failed(policy, &BTreeSet::from([device]), failed, Says::Operator, deadline)
+            .await
     }
 
     /// One step, by compare-and-set; `step` answers `None` when there is nothing to change.
@@ -416,18 +433,30 @@ impl ClusterClient {
         }
     }
 
-    async fn facts(&self, state: &RingState, deadline: Duration) -> Result<Facts, RingChangeError> {
+    /// What every node has recorded of itself, removed ones included.
+    ///
+    /// # Errors
+    /// When the system shard does not answer.
+    pub async fn node_records(&self, deadline: Duration) -> Result<Vec<NodeRecord>, RecordError> {
+        let records = self.records(NODES_TABLE, "", deadline).await?;
+        let read = |(_, record): &(String, Record)| serde_json::from_slice(&record.value).ok();
+        Ok(records.iter().filter_map(read).collect())
+    }
+
+    /// The facts of the moment that rings are checked against.
+    ///
+    /// # Errors
+    /// When the system shard does not answer.
+    pub async fn facts(&self, state: &RingState, deadline: Duration) -> Result<Facts, RingChangeError> {
         let mut facts = Facts {
             failed: state.current.failed.clone(),
             now_hours: hours(self.now_ms()),
             ..Facts::default()
         };
-        for (_, record) in self.records(NODES_TABLE, "", deadline).await? {
-            if let Ok(node) = serde_json::from_slice::<NodeRecord>(&record.value) {
-                facts
-                    .homes
-                    .extend(node.devices.iter().map(|device| (device.0, node.node.0)));
-            }
+        for node in self.node_records(deadline).await? {
+            facts
+                .homes
+                .extend(node.devices.iter().map(|device| (device.0, node.node.0)));
         }
         let nodes = self.book().nodes();
         let asks = nodes.iter().map(|node| self.node_status(*node, deadline));

@@ -59,6 +59,18 @@ pub struct RingState {
     /// When it was done.
     #[serde(default)]
     pub done_ms: Option<u64>,
+    /// The failed devices that the cluster noticed by itself: they are taken back by themselves when they serve again.
+    #[serde(default)]
+    pub noticed: BTreeSet<u32>,
+}
+
+/// Who says of devices that they failed, or are back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// An operator, whose word stands until an operator takes it back.
+    Operator,
+    /// The cluster's own watch over its devices.
+    Watch,
 }
 
 /// A ring file in use.
@@ -146,6 +158,7 @@ impl RingState {
             reason: Reason::First,
             since_ms: now_ms,
             done_ms: Some(now_ms),
+            noticed: BTreeSet::new(),
         }
     }
 
@@ -207,17 +220,31 @@ impl RingState {
         Ok(state)
     }
 
-    /// With one device stood in for (`failed`) or back in its positions; `None` when it is so already.
+    /// With devices stood in for (`failed`) or back in their positions; `None` when it is so already. The watch takes back
+    /// only what it has noticed itself.
     #[must_use]
-    pub fn device(&self, device: u32, failed: bool, now_ms: u64) -> Option<Self> {
+    pub fn devices(&self, devices: &BTreeSet<u32>, failed: bool, says: Says, now_ms: u64) -> Option<Self> {
+        let theirs = |device: &&u32| failed || says == Says::Operator || self.noticed.contains(device);
+        let meant: BTreeSet<u32> = devices.iter().filter(theirs).copied().collect();
         let mut file = self.current.clone();
-        let changed = if failed {
-            file.failed.insert(device)
+        let mut noticed = self.noticed.clone();
+        if failed {
+            let new = meant.difference(&self.current.failed);
+            match says {
+                Says::Watch => noticed.extend(new),
+                Says::Operator => noticed.retain(|device| !meant.contains(device)),
+            }
+            file.failed.extend(&meant);
         } else {
-            file.failed.remove(&device)
-        };
-        if !changed {
-            return None;
+            file.failed.retain(|device| !meant.contains(device));
+            noticed.retain(|device| !meant.contains(device));
+        }
+        if file.failed == self.current.failed {
+            // An operator's word about what the watch has noticed: nothing moves.
+            return (noticed != self.noticed).then(|| Self {
+                noticed,
+                ..self.clone()
+            });
         }
         let previous = self.previous.clone().unwrap_or_else(|| self.current.clone());
         // An abort stays one: aborting it again would go forward to the ring the operator gave up.
@@ -228,6 +255,7 @@ impl RingState {
         let mut state = self.moving_to(file, Some(previous), reason, now_ms);
         // A lost device is not an operator's change: nobody would think of resuming it.
         state.paused = self.paused && self.phase != Phase::Settled;
+        state.noticed = noticed;
         Some(state)
     }
 
@@ -266,6 +294,7 @@ impl RingState {
             reason,
             since_ms: now_ms,
             done_ms: None,
+            noticed: self.noticed.clone(),
         }
     }
 }
@@ -339,13 +368,17 @@ mod tests {
 
     #[test]
     fn heal_1_a_failed_device_is_stood_in_for_at_once_also_during_a_change() {
-        let settled = first().device(7, true, 2).unwrap();
+        let settled = first().devices(&BTreeSet::from([7]), true, Says::Operator, 2).unwrap();
         assert_eq!((settled.current.epoch, settled.reason), (4, Reason::Device));
         assert!(settled.current.failed.contains(&7) && settled.previous.as_ref().unwrap().failed.is_empty());
-        assert_eq!(settled.device(7, true, 3), None);
+        assert_eq!(settled.devices(&BTreeSet::from([7]), true, Says::Operator, 3), None);
 
         let moving = first().apply(file(4), 2).unwrap();
-        let lost = moving.fenced(4).unwrap().device(7, true, 3).unwrap();
+        let lost = moving
+            .fenced(4)
+            .unwrap()
+            .devices(&BTreeSet::from([7]), true, Says::Operator, 3)
+            .unwrap();
         // The ring before the operator's change stays the other one, and all is copied and fenced anew.
         assert_eq!(lost.previous.as_ref().map(|ring| ring.version), Some(3));
         assert_eq!(
@@ -359,12 +392,37 @@ mod tests {
                 .unwrap()
                 .retired(6, 5)
                 .unwrap()
-                .device(7, false, 6)
+                .devices(&BTreeSet::from([7]), false, Says::Operator, 6)
                 .unwrap()
                 .current
                 .failed,
             BTreeSet::new()
         );
+    }
+
+    #[test]
+    fn heal_1_the_watch_takes_back_what_it_noticed_and_nothing_that_an_operator_said() {
+        let both = BTreeSet::from([6, 7]);
+        let told = first().devices(&BTreeSet::from([7]), true, Says::Operator, 2).unwrap();
+        let noticed = told.devices(&both, true, Says::Watch, 3).unwrap();
+        assert_eq!(
+            (noticed.current.failed.clone(), noticed.noticed.clone()),
+            (both.clone(), BTreeSet::from([6]))
+        );
+        let back = noticed.devices(&both, false, Says::Watch, 4).unwrap();
+        assert_eq!(
+            (back.current.failed, back.noticed),
+            (BTreeSet::from([7]), BTreeSet::new())
+        );
+        // From now on it is the operator's word, and no copy moves for that.
+        let kept = noticed.devices(&both, true, Says::Operator, 4).unwrap();
+        assert_eq!(
+            (kept.current.epoch, kept.noticed.clone()),
+            (noticed.current.epoch, BTreeSet::new())
+        );
+        assert_eq!(kept.devices(&both, false, Says::Watch, 5), None);
+        let settled = noticed.fenced(5).unwrap().retired(5, 6).unwrap();
+        assert_eq!(settled.noticed, BTreeSet::from([6]));
     }
 
     #[test]

@@ -33,8 +33,27 @@ pub struct NodeRecord {
     pub node: NodeId,
     /// Where it is reached.
     pub address: NodeAddress,
-    /// Its devices.
+    /// Its devices; none of a node that was removed.
     pub devices: Vec<DeviceId>,
+    /// The commands it can apply, see [`COMMANDS_LEVEL`]; 0 of a release from before there were levels.
+    #[serde(default)]
+    pub commands: u32,
+    /// An operator has removed it for good: its id never comes back.
+    #[serde(default)]
+    pub removed: bool,
+}
+
+/// The commands that this release can apply. A kind of command that came later is proposed only when every node says so
+/// (DESIGN §3.6): 1 is `RaiseFence`.
+pub const COMMANDS_LEVEL: u32 = 1;
+/// The level of a node that applies `RaiseFence`.
+pub const LEVEL_OF_FENCES: u32 = 1;
+
+/// The nodes that cannot apply commands of `level` yet; nobody asks removed ones. Plain function.
+#[must_use]
+pub fn below_level(nodes: &[NodeRecord], level: u32) -> Vec<NodeId> {
+    let below = nodes.iter().filter(|node| !node.removed && node.commands < level);
+    below.map(|node| node.node).collect()
 }
 
 /// A ring in use.
@@ -293,4 +312,29 @@ pub(super) fn read_file(
 #[must_use]
 pub fn copies_run(state: &RingState) -> bool {
     state.phase != Phase::Settled && !state.paused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_waits_for_the_last_node_that_does_not_know_it() {
+        let record = |node, commands, removed| NodeRecord {
+            version: 1,
+            node: NodeId(node),
+            address: NodeAddress {
+                wire: "w".into(),
+                blobs: "b".into(),
+            },
+            devices: Vec::new(),
+            commands,
+            removed,
+        };
+        let nodes = [record(1, 1, false), record(2, 0, false), record(3, 0, true)];
+        assert_eq!(below_level(&nodes, LEVEL_OF_FENCES), [NodeId(2)]);
+        // What a release from before there were levels has written.
+        let old = r#"{"version":1,"node":2,"address":{"wire":"w","blobs":"b"},"devices":[]}"#;
+        assert_eq!(serde_json::from_str::<NodeRecord>(old).unwrap(), nodes[1]);
+    }
 }

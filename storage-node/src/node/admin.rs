@@ -84,6 +84,11 @@ pub enum AdminCall {
         /// The folder.
         folder: String,
     },
+    /// Opens a device whose disk is back, or was replaced.
+    OpenDevice {
+        /// Which.
+        device: DeviceId,
+    },
 }
 
 /// What the node answers.

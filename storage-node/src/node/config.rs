@@ -97,6 +97,14 @@ pub struct WorkOptions {
     pub repair_queued_max: u64,
     /// The pause between two looks at which nodes vote in which shard.
     pub seats_pause: Duration,
+    /// The pause between two looks of the system shard's leader at all devices.
+    pub devices_pause: Duration,
+    /// How long a device of a node that answers may be out before others stand in for it; zero: an operator decides.
+    pub device_patience: Duration,
+    /// The same for the devices of a node that does not answer.
+    pub node_patience: Duration,
+    /// How long a device that others stand in for must serve again before it is taken back.
+    pub return_patience: Duration,
 }
 
 impl Default for WorkOptions {
@@ -119,6 +127,10 @@ impl Default for WorkOptions {
             repair_pause: Duration::from_millis(5),
             repair_queued_max: 64,
             seats_pause: Duration::from_secs(10),
+            devices_pause: Duration::from_secs(2),
+            device_patience: Duration::from_secs(300),
+            node_patience: Duration::from_secs(3600),
+            return_patience: Duration::from_secs(30),
         }
     }
 }

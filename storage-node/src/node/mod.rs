@@ -9,6 +9,7 @@
 
 pub mod admin;
 mod config;
+mod device_care;
 mod device_set;
 mod node_core;
 mod open_devices;

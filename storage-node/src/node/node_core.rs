@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{DeviceConfig, NodeConfig};
+use super::device_care;
 use super::device_set::DeviceSet;
 use super::open_devices::OpenDevices;
 use super::rejoin;
@@ -19,7 +20,7 @@ use super::storage_node::{REGISTER_DEADLINE, REGISTER_PAUSE, STOP_EACH, StartErr
 use super::watchers::Watchers;
 use super::work::{self, Approvals, WorkBoard, Workshop};
 use crate::blob_http::RemoteBlobs;
-use crate::client::{ClientConfig, ClusterClient, LocalNode, NODES_TABLE, NodeRecord};
+use crate::client::{COMMANDS_LEVEL, ClientConfig, ClusterClient, LocalNode, NODES_TABLE, NodeRecord};
 use crate::device::DeviceError;
 use crate::shard::{ShardFault, Shards};
 use crate::threads;
@@ -132,10 +133,13 @@ impl NodeCore {
             node: config.node,
             address,
             devices: devices.ids(),
+            commands: COMMANDS_LEVEL,
+            removed: false,
         };
         let mut tasks = work::start(&workshop, &stop);
         tasks.push(tokio::spawn(register(client.clone(), record, stop.clone())));
         if config.shards.ground.is_none() {
+            tasks.push(tokio::spawn(device_care::run(Arc::clone(&devices), stop.clone())));
             tasks.push(tokio::spawn(rejoin::run(workshop, stop.clone())));
         }
         Ok(Self {
@@ -239,12 +243,20 @@ async fn bootstrap(shards: &Shards, founders: &std::collections::BTreeSet<NodeId
     }
 }
 
-/// Writes the node's record until it stands as it should, then is done.
+/// Writes the node's record until it stands as it should, then is done. A node that was removed stays removed.
 async fn register(client: ClusterClient, record: NodeRecord, stop: CancellationToken) {
     let value = bytes::Bytes::from(serde_json::to_vec(&record).expect("a record has nothing JSON cannot write"));
     let key = record.node.to_string();
     let trying = async {
         loop {
+            if is_removed(&client, &key).await {
+                tracing::error!(
+                    node = key,
+                    "this node was removed from the cluster: stop it; a machine that joins again needs an empty folder, a \
+                     node id of its own, and a token of `halo admin node add`"
+                );
+                return;
+            }
             let put = client.put_record(
                 NODES_TABLE,
                 &key,
@@ -260,4 +272,12 @@ async fn register(client: ClusterClient, record: NodeRecord, stop: CancellationT
         }
     };
     stop.run_until_cancelled(trying).await;
+}
+
+/// Whether an operator has removed the node. Whoever cannot ask cannot write either.
+async fn is_removed(client: &ClusterClient, key: &str) -> bool {
+    let found = client.record(NODES_TABLE, key, REGISTER_DEADLINE).await;
+    let record = found.ok().flatten();
+    let record = record.and_then(|record| serde_json::from_slice::<NodeRecord>(&record.value).ok());
+    record.is_some_and(|record| record.removed)
 }

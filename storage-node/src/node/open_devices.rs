@@ -1,6 +1,7 @@
 //! Opening, closing and reopening the folders that are this node's devices.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use parking_lot::Mutex;
 use rocksdb::Cache;
 
 use super::config::DeviceConfig;
+use super::device_care::FolderMark;
 use super::device_set::DeviceSet;
 use crate::device::{
-    BlobKey, BlobStore, DeviceError, DiskDevice, DiskFaults, FaultyDisk, Identity, OpenReport, Parts, RealDisk, Usage,
+    BlobKey, BlobStore, DeviceError, DeviceState, DiskDevice, DiskFaults, FaultyDisk, Identity, OpenReport, Parts,
+    RealDisk, Usage,
 };
 use crate::ground::Ground;
 use crate::threads;
@@ -35,12 +38,20 @@ pub(crate) struct OpenDevices {
     ground: Option<Arc<dyn Ground>>,
     set: DeviceSet,
     state: Mutex<State>,
+    /// Whoever closes and opens devices takes turns.
+    turn: tokio::sync::Mutex<Stopping>,
 }
+
+/// Set once the node is stopping: nothing is opened any more.
+#[derive(Default)]
+struct Stopping(bool);
 
 #[derive(Default)]
 struct State {
     open: BTreeMap<DeviceId, DiskDevice>,
     closed: BTreeMap<DeviceId, String>,
+    /// The folders that devices were opened in.
+    folders: BTreeMap<DeviceId, FolderMark>,
     suspects: Vec<(DeviceId, Vec<BlobKey>)>,
 }
 
@@ -68,6 +79,7 @@ impl OpenDevices {
             ground,
             set,
             state,
+            turn: tokio::sync::Mutex::default(),
         });
         let ids: Vec<DeviceId> = devices.configs.keys().copied().collect();
         for id in ids {
@@ -117,10 +129,65 @@ impl OpenDevices {
         self.configs.iter().map(one).collect()
     }
 
+    /// A device's path, its state unless it is closed, and the folder it was opened in last.
+    pub(super) fn sight(&self, id: DeviceId) -> Option<(PathBuf, Option<DeviceState>, Option<FolderMark>)> {
+        let path = self.configs.get(&id)?.path.clone();
+        let state = self.state.lock();
+        let device = state.open.get(&id).map(|device| device.usage().state);
+        Some((path, device, state.folders.get(&id).copied()))
+    }
+
+    /// Takes a device out of service whose disk is gone.
+    pub(super) async fn close_gone(&self, id: DeviceId, why: &str) {
+        let _turn = self.turn.lock().await;
+        if let Err(error) = self.close_one(id, why).await {
+            tracing::debug!(device = %id, %error, "the device did not close in good order");
+        }
+    }
+
+    /// Why a device is out by now.
+    pub(super) fn still_closed(&self, id: DeviceId, why: String) {
+        let mut state = self.state.lock();
+        if !state.open.contains_key(&id) {
+            state.closed.insert(id, why);
+        }
+    }
+
+    /// Opens a device that does not serve, or serves no writes; true when it does both afterwards.
+    pub(super) async fn reopen(&self, id: DeviceId) -> bool {
+        let turn = self.turn.lock().await;
+        let serves = || {
+            self.sight(id)
+                .is_some_and(|(_, state, _)| state == Some(DeviceState::Ok))
+        };
+        if turn.0 || serves() {
+            return serves();
+        }
+        let open = self.state.lock().open.contains_key(&id);
+        if open && let Err(error) = self.close_one(id, "it is being opened again").await {
+            tracing::debug!(device = %id, %error, "the device did not close in good order");
+        }
+        self.open_one(id).await;
+        serves()
+    }
+
+    /// Where a device lies, for an operator's order to open it.
+    pub(crate) async fn replaced(&self, id: DeviceId) -> Result<String, String> {
+        if !self.configs.contains_key(&id) {
+            return Err(format!("device {id} is not configured on this node"));
+        }
+        if self.reopen(id).await {
+            return Ok(format!("device {id} serves"));
+        }
+        let why = self.state.lock().closed.get(&id).cloned().unwrap_or_default();
+        Err(format!("device {id} does not serve: {why}"))
+    }
+
     async fn open_one(&self, id: DeviceId) {
         let Some(config) = self.configs.get(&id).cloned() else {
             return;
         };
+        let path = config.path.clone();
         let identity = Identity {
             cluster: self.cluster,
             device: id,
@@ -153,10 +220,21 @@ impl OpenDevices {
             DiskDevice::open_on_disk(slow, &config.path, identity, config.options, clock, dice, Some(&cache))
         });
         let opened = opening.await.unwrap_or_else(|e| Err(DeviceError::Out(e.to_string())));
+        let folder = if self.ground.is_none() && opened.is_ok() {
+            threads::blocking(move || FolderMark::of(&path).ok())
+                .await
+                .ok()
+                .flatten()
+        } else {
+            None
+        };
         let mut state = self.state.lock();
         match opened {
             Ok((device, report)) => {
                 note(id, &report);
+                if let Some(folder) = folder {
+                    state.folders.insert(id, folder);
+                }
                 if !report.suspects.is_empty() {
                     state.suspects.push((id, report.suspects));
                 }
@@ -192,6 +270,7 @@ impl OpenDevices {
         let config = self.configs.get(&id).cloned();
         let config =
             config.ok_or_else(|| DeviceError::Refused(format!("device {id} is not configured on this node")))?;
+        let _turn = self.turn.lock().await;
         if let Err(error) = self.close_one(id, "its index is being rebuilt").await {
             tracing::warn!(device = %id, %error, "the device did not close in good order");
         }
@@ -219,6 +298,8 @@ impl OpenDevices {
 
     /// Closes all devices in good order.
     pub(crate) async fn close(&self) {
+        let mut turn = self.turn.lock().await;
+        turn.0 = true;
         for (id, _) in self.disks() {
             if let Err(error) = self.close_one(id, "the node is stopping").await {
                 tracing::warn!(device = %id, %error, "the device did not close in good order");

@@ -59,6 +59,10 @@ impl NodeService {
                 Ok(report) => AdminAnswer::Done(format!("device {device} serves again with {} blobs", report.blobs)),
                 Err(error) => AdminAnswer::Failed(error.to_string()),
             },
+            Ok(AdminCall::OpenDevice { device }) => match self.devices.replaced(device).await {
+                Ok(sentence) => AdminAnswer::Done(sentence),
+                Err(sentence) => AdminAnswer::Failed(sentence),
+            },
             Ok(AdminCall::ApproveOrphans { device }) => {
                 self.approvals.approve(device);
                 AdminAnswer::Done(format!(

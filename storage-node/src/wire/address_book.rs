@@ -64,6 +64,11 @@ impl AddressBook {
         self.0.write().entry(node).or_default().recorded = Some(address);
     }
 
+    /// Strikes a node that was removed from the cluster, also when it is configured still.
+    pub fn forget(&self, node: NodeId) {
+        self.0.write().remove(&node);
+    }
+
     /// All known nodes, by id.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeId> {
@@ -91,5 +96,7 @@ mod tests {
         assert_eq!(book.get(one), [at("new")]);
         assert_eq!(book.nodes(), [one, two]);
         assert!(book.get(NodeId(3)).is_empty());
+        book.forget(one);
+        assert_eq!((book.nodes(), book.get(one).len()), (vec![two], 0));
     }
 }

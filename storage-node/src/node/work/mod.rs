@@ -6,6 +6,7 @@
 //! the node that has it. Nothing here removes a blob without the metadata log's word (DUR-3).
 
 mod buckets;
+mod lost_devices;
 mod mend;
 mod missing;
 pub mod moving;
@@ -81,6 +82,7 @@ pub(crate) fn start(workshop: &Workshop, stop: &CancellationToken) -> Vec<JoinHa
         run(stop, moving::conduct(workshop.clone())),
         run(stop, repair::run(workshop.clone())),
         run(stop, seats::run(workshop.clone())),
+        run(stop, lost_devices::run(workshop.clone())),
     ]
 }
 

@@ -9,7 +9,9 @@ use metadata::model::PolicyId;
 
 use super::arrivals::receivers;
 use super::progress::{Progress, RING_PROGRESS_TABLE, progress_prefix};
-use crate::client::{DataPlane, LiveRings, MetadataPlane, Phase, RING_FILES_TABLE, RingState};
+use crate::client::{
+    DataPlane, LEVEL_OF_FENCES, LiveRings, MetadataPlane, Phase, RING_FILES_TABLE, RingState, below_level,
+};
 use crate::node::work::{SHARD_DEADLINE, Workshop};
 
 const NAME: &str = "change of the ring";
@@ -111,6 +113,15 @@ async fn find_receivers(live: Arc<LiveRings>) -> Result<Vec<(DeviceId, u64)>, St
 
 /// From here on no shard takes a commit of the ring before (DESIGN §3.4); only then the sweep may begin.
 async fn raise_fences(workshop: &Workshop, policy: PolicyId, epoch: u64) -> Result<(), String> {
+    let nodes = workshop.client.node_records(SHARD_DEADLINE).await;
+    let behind = below_level(&nodes.map_err(|e| e.to_string())?, LEVEL_OF_FENCES);
+    if !behind.is_empty() {
+        let behind: Vec<String> = behind.iter().map(ToString::to_string).collect();
+        return Err(format!(
+            "node {} runs a release that does not know fences: upgrade it, or remove it with `halo admin node remove`",
+            behind.join(", ")
+        ));
+    }
     workshop.board.state(NAME, "raising the fence in every shard");
     for shard in (1..=workshop.client.key_shards()).map(ShardId) {
         let ring_version = epoch;
