@@ -56,13 +56,22 @@ pub fn has(program: impl AsRef<OsStr>, word: &str) -> bool {
 
 /// Builds the executable and says where it lies.
 pub fn build_halo() -> anyhow::Result<PathBuf> {
+    build("halo")
+}
+
+/// Builds the workspace's executables and returns the path of this one. All at once, because a package built alone has
+/// other features, and everything would be compiled a second time.
+///
+/// # Errors
+/// When the build fails.
+pub fn build(name: &str) -> anyhow::Result<PathBuf> {
     step("build", &mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let halo = root().join(target).join("release/halo");
-    if !halo.exists() {
-        bail!("{} was not built", halo.display());
+    let program = root().join(target).join("release").join(name);
+    if !program.exists() {
+        bail!("{} was not built", program.display());
     }
-    Ok(halo)
+    Ok(program)
 }
 
 /// `cargo xtask fix`.

@@ -21,6 +21,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use {num_traits as _, regex_syntax as _};
 
 /// The project's tasks.
 #[derive(Parser)]

@@ -11,7 +11,7 @@ use clap::Args;
 use clock::{SystemClock, WallClock};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cargo::{cargo, root, step};
+use crate::cargo::build;
 
 /// Seeds run when no number is given.
 const FIXED: u64 = 200;
@@ -48,7 +48,7 @@ pub struct SimArgs {
 /// # Errors
 /// When a seed breaks a promise.
 pub fn run(args: &SimArgs) -> anyhow::Result<()> {
-    let program = build()?;
+    let program = build("simulation")?;
     if let Some(seed) = args.seed {
         return one(&program, seed, args);
     }
@@ -60,18 +60,9 @@ pub fn run(args: &SimArgs) -> anyhow::Result<()> {
 /// # Errors
 /// When a seed breaks a promise.
 pub fn verify() -> anyhow::Result<()> {
-    let program = build()?;
+    let program = build("simulation")?;
     let fresh = SystemClock.now_ms();
     many(&program, (1..=FIXED).chain(fresh..fresh + FRESH).collect(), None)
-}
-
-fn build() -> anyhow::Result<PathBuf> {
-    step(
-        "build the simulation",
-        &mut cargo(&["build", "--release", "-p", "simulation"]),
-    )?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(root().join(target).join("release/simulation"))
 }
 
 fn one(program: &Path, seed: u64, args: &SimArgs) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod files;
+mod promises;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,6 +36,7 @@ fn complaints() -> anyhow::Result<Vec<String>> {
     let tree = tree()?;
     let mut complaints = files::check(&tree);
     complaints.extend(dependencies::check(&tree)?);
+    complaints.extend(promises::check(&tree));
     Ok(complaints)
 }
 
