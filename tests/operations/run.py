@@ -51,7 +51,7 @@ def run(block, folder, environment):
     output = folder / "block.output"
     with output.open("w") as to:
         process = subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", block["script"]], cwd=folder, env=environment, stdout=to, stderr=to, start_new_session=True
+            ["bash", "-eu", "-c", block["script"]], cwd=folder, env=environment, stdout=to, stderr=to, start_new_session=True
         )
         try:
             code = process.wait(BLOCK_SECONDS_MAX)

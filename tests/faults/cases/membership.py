@@ -171,11 +171,15 @@ def ring_refusals(world):
         (cluster.data / "words.ring").write_text("not a ring")
         said["no ring"] = refuse(cluster, cluster.data / "words.ring")
         said["older"] = refuse(cluster, cluster.data / "object.ring")
-        build(other, other.data / "object.builder", ("set_weight", "d0", "50"))
-        said["another cluster's"] = refuse(cluster, other.data / "object.builder.ring")
+        said["another cluster's"] = refuse(cluster, changed(other, "theirs", ("set_weight", "d0", "50")))
         said["unknown devices"] = refuse(cluster, changed(cluster, "unknown", ("add", "r1z9-127.0.0.1:7999/d0", "100")))
         said["too small"] = build_refused(cluster, ("set_weight", "d1", "0"))
         said["another partition count"] = refuse(cluster, fresh(cluster))
+        thinner = changed(other, "thinner", ("set_weight", "d4", "10"), ("set_weight", "d5", "10"))
+        said["a failure domain less"] = refuse(other, thinner)
+        assert "fewer" in said["a failure domain less"], said["a failure domain less"]
+        twice = ("set_weight", "d0", "50"), ("rebalance", "--force"), ("set_weight", "d2", "50")
+        said["two copies of a partition at once"] = refuse(other, changed(other, "twice", *twice))
     return said
 
 
