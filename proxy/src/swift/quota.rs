@@ -57,7 +57,8 @@ pub(crate) fn check_account_change(ask: &Ask, changes: &mut Changes) -> Result<(
         let value = (removed == name.as_str()).then(|| ask.header(&removed).map(str::to_owned));
         quotas.push((removed, value.flatten()));
     }
-    if !quotas.is_empty() && !ask.principal.as_ref().is_some_and(|who| who.reseller == Home::Owner) {
+    let reseller = ask.principal.as_ref().is_some_and(|who| who.reseller == Home::Owner);
+    if !quotas.is_empty() && !reseller {
         return Err(refuse(StatusCode::FORBIDDEN));
     }
     let bad = |value: &str| !value.is_empty() && value.parse::<u64>().is_err();
