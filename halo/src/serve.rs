@@ -11,6 +11,7 @@
 //!
 //! Knows: which part is made of which. Must not know: what a part does.
 
+mod directories;
 mod parts;
 
 use std::net::SocketAddr;
@@ -133,7 +134,7 @@ async fn serve(config: Config, join: Option<&str>) -> anyhow::Result<()> {
     let planes = client.planes();
     let store = parts::store_over(&config, cluster, planes.clone(), &chance);
     let at_rest = parts::at_rest_key(&config.cluster)?;
-    let identity = Arc::new(parts::identity(&config, store.clone(), &at_rest, &chance));
+    let identity = Arc::new(parts::identity(&config, store.clone(), &at_rest, &chance)?);
     let directory = identity.directory();
     let edges = Edges::start(&config, &store, &identity, &at_rest, &chance).await?;
     let keystone = serve_identity(&config, &identity).await?;
@@ -149,6 +150,7 @@ async fn serve(config: Config, join: Option<&str>) -> anyhow::Result<()> {
         planes,
         store,
         directory,
+        tokens: identity.clone(),
         identity,
         operator,
         readiness,

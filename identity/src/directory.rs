@@ -15,14 +15,15 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::error::IdentityError;
-use crate::model::{AccessKeyRow, Project as ProjectRow, User};
+use crate::judge::Judge;
+use crate::model::{AccessKeyRow, Document, PayloadScope, Project as ProjectRow, TokenPayload};
 use crate::names;
 use crate::records::{COMPUTED_MAX, Records};
 use crate::rights;
-use crate::row::{ACCESS_KEYS, DEFAULT_DOMAIN, PROJECTS, USERS, decode};
+use crate::row::{ACCESS_KEYS, DEFAULT_DOMAIN, DOMAINS, PROJECTS, decode};
 use crate::seal::{Sealed, Sealer};
 use crate::source::{AccessKey, KeySource};
-use crate::token::{ROLE_MEMBER, Scope};
+use crate::token::{AuthMethod, DomainRef, ProjectRef, ROLE_MEMBER, ROLE_READER, Scope, TokenContext, TokenError};
 
 /// How many decrypted keys are kept in memory.
 const CACHED_KEYS_MAX: usize = 4096;
@@ -84,9 +85,9 @@ pub(crate) struct Owner {
 struct Cached {
     /// The record it was opened from. Versions alone would not do: a key made again after a revocation counts anew.
     record: Record,
-    key: Arc<AccessKey>,
-    /// Whether its user and project could act when they were asked, and when that was.
-    may_act: bool,
+    /// The key, when its user and project could act.
+    key: Option<Arc<AccessKey>>,
+    /// When that was asked.
     asked: Instant,
     changes: u64,
 }
@@ -95,6 +96,7 @@ struct Cached {
 pub struct Directory {
     records: Arc<Records>,
     sealer: Arc<Sealer>,
+    judge: Judge,
     cache: Cache<String, Arc<Cached>>,
 }
 
@@ -103,13 +105,15 @@ impl Directory {
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn WallClock>, dice: Arc<dyn Dice>, at_rest_key: &[u8; 32]) -> Self {
         let records = Arc::new(Records::new(store, clock, dice));
-        Self::over(records, Arc::new(Sealer::new(at_rest_key)))
+        let judge = Judge::new(records.clone(), "");
+        Self::over(records, Arc::new(Sealer::new(at_rest_key)), judge)
     }
 
-    pub(crate) fn over(records: Arc<Records>, sealer: Arc<Sealer>) -> Self {
+    pub(crate) fn over(records: Arc<Records>, sealer: Arc<Sealer>, judge: Judge) -> Self {
         Self {
             records,
             sealer,
+            judge,
             cache: Cache::new(CACHED_KEYS_MAX),
         }
     }
@@ -281,39 +285,53 @@ impl Directory {
         opened.ok_or_else(|| unreadable("its secret is sealed with another key"))
     }
 
-    /// Whether a key's project, and its user if it has one, may act now.
-    async fn may_act(&self, row: &AccessKeyRow) -> Result<bool, IdentityError> {
-        let records = &self.records;
-        let Some(located) = rights::usable_project(records, &row.project).await? else {
-            // A project that an operator's key names is in the default domain, which a cluster without users lacks.
-            return self.operators_project(row).await;
+    /// Who acts with a key now: its user with the roles they have in its project; the project itself, as a member, when
+    /// an operator made it. None when the user has no role there, or one of the two is disabled or gone.
+    async fn caller(&self, access_key: &str, row: &AccessKeyRow) -> Result<Option<TokenContext>, IdentityError> {
+        let Some(user) = &row.user else {
+            let project = self.operators_project(row).await?;
+            let context =
+                |project| TokenContext::vouched(access_key, Scope::Project(project), &[ROLE_MEMBER, ROLE_READER]);
+            return Ok(project.map(context));
         };
-        let Some(user) = &row.user else { return Ok(true) };
-        let found = records.peek::<User>(USERS, user).await?.filter(|user| user.enabled);
-        let Some(found) = found else { return Ok(false) };
-        if rights::usable_domain(records, &found.domain_id).await?.is_none() {
-            return Ok(false);
+        let payload = TokenPayload {
+            user: user.clone(),
+            scope: PayloadScope::Project(row.project.clone()),
+            methods: vec![AuthMethod::Ec2credential],
+            issued_ms: self.records.now_ms(),
+            expires_ms: u64::MAX,
+            audit: [0; 16],
+            parent_audit: None,
+            application_credential: None,
+            trust: row.trust.clone(),
+            access_key: None,
+        };
+        match self.judge.compute(&payload).await {
+            Ok((context, _)) => Ok(Some(context)),
+            Err(TokenError::Invalid) => Ok(None),
+            Err(TokenError::Unavailable(error)) => Err(error),
         }
-        let scope = Scope::Project(located.project);
-        let roles = rights::roles_in(records, user, &scope, &located.above).await?;
-        let roles = rights::named(records, &roles).await?;
-        // The S3 edge gives a key all rights in its project, so a key opens only for whoever has them: a reader's key
-        // that could write would be worth more than the reader.
-        Ok(roles.iter().any(|role| role.name == ROLE_MEMBER))
     }
 
-    async fn operators_project(&self, row: &AccessKeyRow) -> Result<bool, IdentityError> {
-        if row.user.is_some() {
-            return Ok(false);
+    /// The project of an operator's key. It is in the default domain, which a cluster without users lacks.
+    async fn operators_project(&self, row: &AccessKeyRow) -> Result<Option<ProjectRef>, IdentityError> {
+        let records = &self.records;
+        if let Some(located) = rights::usable_project(records, &row.project).await? {
+            return Ok(Some(located.project));
         }
-        let domain = self
-            .records
-            .peek::<crate::model::Document>(crate::row::DOMAINS, DEFAULT_DOMAIN);
-        let (domain, project) = (
-            domain.await?,
-            self.records.peek::<ProjectRow>(PROJECTS, &row.project).await?,
-        );
-        Ok(domain.is_none() && project.is_none_or(|project| project.enabled && project.domain_id == DEFAULT_DOMAIN))
+        let domain = records.peek::<Document>(DOMAINS, DEFAULT_DOMAIN).await?;
+        let project = records.peek::<ProjectRow>(PROJECTS, &row.project).await?;
+        let usable = project
+            .as_ref()
+            .is_none_or(|project| project.enabled && project.domain_id == DEFAULT_DOMAIN);
+        Ok((domain.is_none() && usable).then(|| ProjectRef {
+            id: row.project.clone(),
+            name: project.map_or_else(|| row.project.clone(), |project| project.name),
+            domain: DomainRef {
+                id: DEFAULT_DOMAIN.to_owned(),
+                name: DEFAULT_DOMAIN.to_owned(),
+            },
+        }))
     }
 
     /// `count` characters, each drawn evenly from `alphabet` (bytes that would favour its beginning are thrown again).
@@ -332,15 +350,6 @@ impl Directory {
         }
         text
     }
-
-    async fn open(&self, access_key: &str, row: &AccessKeyRow) -> Result<AccessKey, IdentityError> {
-        let project = self.records.peek::<ProjectRow>(PROJECTS, &row.project).await?;
-        Ok(AccessKey {
-            secret: self.secret(access_key, row)?,
-            project: row.project.clone(),
-            display_name: project.map_or_else(|| row.project.clone(), |project| project.name),
-        })
-    }
 }
 
 #[async_trait::async_trait]
@@ -355,23 +364,32 @@ impl KeySource for Directory {
             && cached.changes == changes
             && now.duration_since(cached.asked) < COMPUTED_MAX
         {
-            return Ok(cached.may_act.then(|| cached.key.clone()));
+            return Ok(cached.key.clone());
         }
         let row: AccessKeyRow = decode(ACCESS_KEYS, access_key, &record.value)?;
-        let may_act = self.may_act(&row).await?;
-        let key = match cached {
-            Some(cached) => cached.key.clone(),
-            None => Arc::new(self.open(access_key, &row).await?),
+        // Opened before, it needs not be opened again for what its user may do now.
+        let secret = match cached.as_ref().and_then(|cached| cached.key.as_ref()) {
+            Some(key) => key.secret.clone(),
+            None => self.secret(access_key, &row)?,
         };
+        let caller = self.caller(access_key, &row).await?;
+        let key = caller.map(|caller| {
+            let display_name = caller.project().map_or(&row.project, |project| &project.name).clone();
+            Arc::new(AccessKey {
+                secret,
+                project: row.project,
+                display_name,
+                caller: Arc::new(caller),
+            })
+        });
         let entry = Cached {
             record,
             key: key.clone(),
-            may_act,
             asked: now,
             changes,
         };
         self.cache.insert(access_key.to_owned(), Arc::new(entry));
-        Ok(may_act.then_some(key))
+        Ok(key)
     }
 }
 

@@ -34,6 +34,9 @@ pub enum IdentityError {
     /// Too many passwords are being checked; try again in a second.
     #[error("too many passwords are being checked")]
     Busy,
+    /// The directory of a domain did not answer; the caller may try again.
+    #[error("the directory of the domain did not answer")]
+    Directory,
     /// The cluster did not answer; the caller may try again.
     #[error("reading or writing identity's records")]
     Store(#[source] StoreError),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! edges, services --token--> TokenSource --> TokenContext --> policy::allowed(action, context, target)
-//! S3 edge      --access key--> KeySource  --> secret, project
+//! S3 edge      --access key--> KeySource  --> secret, TokenContext --> policy::allowed(action, context, target)
 //! clients      --HTTP--> http --> login, rights, records
 //! ```
 //! SEC-1: secrets (S3 keys, one-time passwords, token keys) are sealed at rest ([`mod@self`]'s `seal`), passwords are
@@ -15,6 +15,8 @@ mod bootstrap;
 mod directory;
 mod error;
 pub mod http;
+mod judge;
+mod ldap;
 mod login;
 mod model;
 mod names;
@@ -34,5 +36,6 @@ pub mod token;
 pub use bootstrap::{CatalogEntry, Seed};
 pub use directory::{Directory, IssuedKey, KeyInfo, Project};
 pub use error::IdentityError;
+pub use ldap::{LdapBackends, LdapOptions, LdapSetupError};
 pub use service::{Identity, IdentityOptions, IssuedToken};
 pub use source::{AccessKey, KeySource, StaticKeys};

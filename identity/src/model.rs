@@ -70,6 +70,9 @@ pub(crate) struct User {
     pub(crate) password_must_change: bool,
     #[serde(default)]
     pub(crate) options: UserOptions,
+    /// Its id in the directory that keeps it.
+    #[serde(default, rename = "_ldap_id")]
+    pub(crate) ldap_id: Option<String>,
 }
 
 /// What a user is exempt from.

@@ -8,12 +8,15 @@
 //!   Domain(role)    the role on the target's domain, token scoped to it
 //!   Project(role)   the role on the target's project, token scoped to it
 //!   Owner           the token's user is the target's user
-//!   Reseller        acts in every account of the object store
+//!   Reseller        acts in every account of the object store; ResellerReads: reads in every one
 //! ```
 //! Roles imply others (admin > manager > member > reader), so a grant names the least role that is enough. Whoever is
 //! not granted is refused: an action without a row cannot exist, [`Action`] and its row are made by one macro.
 
-use crate::token::{ROLE_ADMIN, ROLE_MANAGER, ROLE_MEMBER, ROLE_READER, ROLE_SERVICE, Scope, TokenContext};
+use crate::token::{
+    ROLE_ADMIN, ROLE_MANAGER, ROLE_MEMBER, ROLE_OPERATOR, ROLE_READER, ROLE_RESELLER_READER, ROLE_SERVICE, Scope,
+    TokenContext,
+};
 
 /// What makes an action allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub enum Grant {
     Service,
     /// Whoever acts in every account of the object store.
     Reseller,
+    /// Whoever reads in every account of the object store.
+    ResellerReads,
 }
 
 /// What an action is done to. What is not known stays `None` and grants nothing.
@@ -103,7 +108,7 @@ macro_rules! actions {
     };
 }
 
-use Grant::{Admin, Anyone, Authenticated, Domain, Owner, Project, Reseller, Service, System};
+use Grant::{Admin, Anyone, Authenticated, Domain, Owner, Project, Reseller, ResellerReads, Service, System};
 
 actions! {
     /// Versions of the API, and proving who one is.
@@ -184,20 +189,40 @@ actions! {
     /// Change limits.
     IdentityWriteLimit = "identity:write_limit": Admin;
 
+    /// What the object store tells everybody: capabilities, health, what pages may ask.
+    ObjectStoreOpen = "object-store:open": Anyone;
     /// See an account, list its containers.
-    ObjectStoreReadAccount = "object-store:read_account": Reseller, Project(ROLE_READER);
+    ObjectStoreReadAccount = "object-store:read_account": Project(ROLE_READER), Project(ROLE_OPERATOR), Reseller, ResellerReads;
     /// Change an account's metadata.
-    ObjectStoreWriteAccount = "object-store:write_account": Reseller, Project(ROLE_MEMBER);
+    ObjectStoreWriteAccount = "object-store:write_account": Project(ROLE_MEMBER), Project(ROLE_OPERATOR), Reseller;
     /// Remove an account, set its quotas.
     ObjectStoreAdministerAccount = "object-store:administer_account": Reseller;
     /// See a container, list its objects.
-    ObjectStoreReadContainer = "object-store:read_container": Reseller, Project(ROLE_READER);
+    ObjectStoreReadContainer = "object-store:read_container": Project(ROLE_READER), Project(ROLE_OPERATOR), Reseller, ResellerReads;
     /// Make, change, remove containers and their access lists.
-    ObjectStoreWriteContainer = "object-store:write_container": Reseller, Project(ROLE_MEMBER);
+    ObjectStoreWriteContainer = "object-store:write_container": Project(ROLE_MEMBER), Project(ROLE_OPERATOR), Reseller;
     /// Read objects.
-    ObjectStoreReadObject = "object-store:read_object": Reseller, Project(ROLE_READER);
+    ObjectStoreReadObject = "object-store:read_object": Project(ROLE_READER), Project(ROLE_OPERATOR), Reseller, ResellerReads;
     /// Write objects.
-    ObjectStoreWriteObject = "object-store:write_object": Reseller, Project(ROLE_MEMBER);
+    ObjectStoreWriteObject = "object-store:write_object": Project(ROLE_MEMBER), Project(ROLE_OPERATOR), Reseller;
+
+    /// List one's buckets.
+    S3ListBuckets = "s3:list_buckets": Project(ROLE_READER), Project(ROLE_OPERATOR);
+    /// See a bucket, its settings, its objects and uploads.
+    S3ReadBucket = "s3:read_bucket": Project(ROLE_READER), Project(ROLE_OPERATOR);
+    /// Make, change, remove buckets.
+    S3WriteBucket = "s3:write_bucket": Project(ROLE_MEMBER), Project(ROLE_OPERATOR);
+    /// Read objects and what stands beside them.
+    S3ReadObject = "s3:read_object": Project(ROLE_READER), Project(ROLE_OPERATOR);
+    /// Write and remove objects and what stands beside them.
+    S3WriteObject = "s3:write_object": Project(ROLE_MEMBER), Project(ROLE_OPERATOR);
+
+    /// Whether a process lives and serves, and its metrics.
+    ClusterOpen = "cluster:open": Anyone;
+    /// See the cluster's state.
+    ClusterRead = "cluster:read": Admin, System(ROLE_READER);
+    /// Operate the cluster.
+    ClusterWrite = "cluster:write": Admin;
 }
 
 /// Whether somebody may do something to a target. `None` is a caller without a token.
@@ -218,6 +243,7 @@ fn granted(grant: Grant, context: Option<&TokenContext>, target: &Target<'_>) ->
         Admin => context.is_admin(),
         Service => context.has_role(ROLE_SERVICE) && context.scope != Scope::Unscoped,
         Reseller => context.is_reseller(),
+        ResellerReads => context.has_role(ROLE_RESELLER_READER) && context.scope != Scope::Unscoped,
         Owner => same(&context.user.id, target.user),
         System(role) => context.scope == Scope::System && context.has_role(role),
         Domain(role) => {

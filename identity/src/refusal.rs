@@ -30,7 +30,7 @@ pub(crate) enum Refusal {
     /// 413.
     #[error("Request is too large.")]
     TooLarge,
-    /// 503: too many passwords are being checked, or the cluster does not answer; try again.
+    /// 503: too many passwords are being checked, or the cluster or a directory does not answer; try again.
     #[error("The service is currently unable to handle the request. Please try again.")]
     Unavailable,
     /// 500: a human must look; the cause is logged, not told.
@@ -61,7 +61,7 @@ impl Refusal {
 impl From<IdentityError> for Refusal {
     fn from(error: IdentityError) -> Self {
         match error {
-            IdentityError::Busy => Self::Unavailable,
+            IdentityError::Busy | IdentityError::Directory => Self::Unavailable,
             IdentityError::Store(cause) => {
                 tracing::warn!(%cause, "identity's records cannot be reached");
                 Self::Unavailable

@@ -6,11 +6,8 @@
 //! A context is computed anew unless the same token was judged within [`COMPUTED_MAX`] and this process changed nothing
 //! since. What was taken away is gone here at once, and elsewhere as soon as the copy there knows.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clock::{Dice, WallClock};
 use quick_cache::sync::Cache;
 use store::Store;
@@ -18,15 +15,16 @@ use tokio::time::Instant;
 
 use crate::directory::Directory;
 use crate::error::IdentityError;
-use crate::model::{AccessKeyRow, ApplicationCredential, PayloadScope, Revocation, TokenPayload, Trust, User};
+use crate::judge::{Judge, audit_text};
+use crate::ldap::LdapBackends;
+use crate::model::{Revocation, TokenPayload};
 use crate::passwords::Passwords;
 use crate::records::{COMPUTED_MAX, Records};
-use crate::rights;
-use crate::row::{ACCESS_KEYS, APPLICATION_CREDENTIALS, REVOCATIONS, TRUSTS, USERS};
+use crate::row::REVOCATIONS;
 use crate::seal::Sealer;
 use crate::token::keys::TokenKeys;
 use crate::token::sealed;
-use crate::token::{ApplicationCredentialRef, Scope, TokenContext, TokenError, TokenSource, TrustRef, UserRef};
+use crate::token::{TokenContext, TokenError, TokenSource};
 
 /// How many judged tokens are kept in memory.
 const CACHED_CONTEXTS_MAX: usize = 4096;
@@ -54,6 +52,8 @@ pub struct IdentityOptions {
     pub public_url: Option<String>,
     /// Whether it is served over HTTPS.
     pub https: bool,
+    /// The directories that keep users of some domains.
+    pub ldap: LdapBackends,
 }
 
 impl Default for IdentityOptions {
@@ -69,6 +69,7 @@ impl Default for IdentityOptions {
             change_password_upon_first_use: false,
             public_url: None,
             https: false,
+            ldap: LdapBackends::default(),
         }
     }
 }
@@ -97,6 +98,7 @@ pub struct Identity {
     pub(crate) passwords: Passwords,
     pub(crate) options: IdentityOptions,
     directory: Arc<Directory>,
+    judge: Judge,
     judged: Cache<[u8; 32], Judged>,
 }
 
@@ -113,9 +115,11 @@ impl Identity {
         let passwords = Passwords::start(&*dice);
         let records = Arc::new(Records::new(store, clock, dice));
         let sealer = Arc::new(Sealer::new(at_rest_key));
+        let judge = Judge::new(records.clone(), &options.admin_project);
         Self {
             keys: TokenKeys::new(records.clone(), sealer.clone()),
-            directory: Arc::new(Directory::over(records.clone(), sealer.clone())),
+            directory: Arc::new(Directory::over(records.clone(), sealer.clone(), judge.clone())),
+            judge,
             records,
             sealer,
             passwords,
@@ -140,7 +144,7 @@ impl Identity {
 
     /// Makes a token of a payload whose claims were proven.
     pub(crate) async fn issue(&self, mut payload: TokenPayload) -> Result<IssuedToken, TokenError> {
-        let (context, from_ms) = self.compute(&payload).await?;
+        let (context, from_ms) = self.judge.compute(&payload).await?;
         // A token made in the millisecond in which older ones became void is not one of them.
         payload.issued_ms = payload.issued_ms.max(from_ms);
         let (id, key) = self.keys.newest().await.map_err(TokenError::Unavailable)?;
@@ -173,7 +177,7 @@ impl Identity {
 
     /// What a payload says now.
     pub(crate) async fn context(&self, payload: &TokenPayload) -> Result<TokenContext, TokenError> {
-        let (context, from_ms) = self.compute(payload).await?;
+        let (context, from_ms) = self.judge.compute(payload).await?;
         if payload.issued_ms < from_ms {
             return Err(TokenError::Invalid);
         }
@@ -188,123 +192,6 @@ impl Identity {
         self.records.put(REVOCATIONS, &audit_text(&payload.audit), &row).await?;
         self.records.settle().await;
         Ok(())
-    }
-
-    /// The context, and since when tokens with this user and scope are good.
-    async fn compute(&self, payload: &TokenPayload) -> Result<(TokenContext, u64), TokenError> {
-        let unavailable = TokenError::Unavailable;
-        let records = &self.records;
-        let (user, mut from_ms) = self.usable_user(&payload.user).await?;
-        let mut above = Vec::new();
-        let scope = match &payload.scope {
-            PayloadScope::Unscoped => Scope::Unscoped,
-            PayloadScope::System => Scope::System,
-            PayloadScope::Domain(id) => {
-                let domain = rights::usable_domain(records, id).await.map_err(unavailable)?;
-                let (domain, since) = domain.ok_or(TokenError::Invalid)?;
-                from_ms = from_ms.max(since);
-                Scope::Domain(domain)
-            }
-            PayloadScope::Project(id) => {
-                let located = rights::usable_project(records, id).await.map_err(unavailable)?;
-                let located = located.ok_or(TokenError::Invalid)?;
-                from_ms = from_ms.max(located.tokens_from_ms);
-                above = located.above;
-                Scope::Project(located.project)
-            }
-        };
-        let mut context = TokenContext {
-            admin_project: matches!(&scope, Scope::Project(project) if project.id == self.options.admin_project),
-            user,
-            scope,
-            roles: Vec::new(),
-            methods: payload.methods.clone(),
-            audit_ids: audit_ids(payload),
-            issued_ms: payload.issued_ms,
-            expires_ms: payload.expires_ms,
-            access_rules: None,
-            application_credential: None,
-            trust: None,
-        };
-        let narrowed = self.narrow(payload, &mut context).await?;
-        if context.scope != Scope::Unscoped {
-            // Through a trust, the roles are the trustor's, whoever acts.
-            let holder = context.trust.as_ref().map_or(&context.user.id, |trust| &trust.trustor);
-            let had = rights::roles_in(records, holder, &context.scope, &above).await;
-            let mut roles = had.map_err(unavailable)?;
-            if let Some(narrowed) = narrowed {
-                let all = rights::with_implied(records, narrowed).await.map_err(unavailable)?;
-                roles.retain(|role| all.contains(role));
-            }
-            context.roles = rights::named(records, &roles).await.map_err(unavailable)?;
-            if context.roles.is_empty() {
-                return Err(TokenError::Invalid);
-            }
-        }
-        Ok((context, from_ms))
-    }
-
-    async fn usable_user(&self, id: &str) -> Result<(UserRef, u64), TokenError> {
-        let row = self.records.peek::<User>(USERS, id).await;
-        let row = row.map_err(TokenError::Unavailable)?.filter(|user| user.enabled);
-        let row = row.ok_or(TokenError::Invalid)?;
-        let domain = rights::usable_domain(&self.records, &row.domain_id).await;
-        let (domain, since) = domain.map_err(TokenError::Unavailable)?.ok_or(TokenError::Invalid)?;
-        let user = UserRef {
-            id: id.to_owned(),
-            name: row.name,
-            domain,
-            password_expires_ms: row.password_expires_ms,
-        };
-        Ok((user, since.max(row.tokens_from_ms)))
-    }
-
-    /// What the token was made with, if that narrows it: the roles it may have at most. Each must still be there.
-    async fn narrow(
-        &self,
-        payload: &TokenPayload,
-        context: &mut TokenContext,
-    ) -> Result<Option<BTreeSet<String>>, TokenError> {
-        let unavailable = TokenError::Unavailable;
-        let now = self.records.now_ms();
-        let lives = |ends: Option<u64>| ends.is_none_or(|ends| ends > now);
-        let mut narrowed = None;
-        if let Some(access_key) = &payload.access_key {
-            let row = self.records.peek::<AccessKeyRow>(ACCESS_KEYS, access_key).await;
-            row.map_err(unavailable)?.ok_or(TokenError::Invalid)?;
-        }
-        if let Some(id) = &payload.application_credential {
-            let row = self
-                .records
-                .peek::<ApplicationCredential>(APPLICATION_CREDENTIALS, id)
-                .await;
-            let row = row
-                .map_err(unavailable)?
-                .filter(|row| lives(row.expires_ms) && row.user == payload.user);
-            let row = row.ok_or(TokenError::Invalid)?;
-            narrowed = Some(row.roles.into_iter().collect());
-            context.access_rules = row.access_rules;
-            context.application_credential = Some(ApplicationCredentialRef {
-                id: id.clone(),
-                name: row.name,
-                restricted: !row.unrestricted,
-            });
-        }
-        if let Some(id) = &payload.trust {
-            let row = self.records.peek::<Trust>(TRUSTS, id).await.map_err(unavailable)?;
-            let row = row.filter(|row| row.deleted_ms.is_none() && lives(row.expires_ms));
-            let row = row.ok_or(TokenError::Invalid)?;
-            self.usable_user(&row.trustor).await?;
-            self.usable_user(&row.trustee).await?;
-            narrowed = Some(row.roles.into_iter().collect());
-            context.trust = Some(TrustRef {
-                id: id.clone(),
-                trustor: row.trustor,
-                trustee: row.trustee,
-                impersonation: row.impersonation,
-            });
-        }
-        Ok(narrowed)
     }
 }
 
@@ -330,14 +217,4 @@ impl TokenSource for Identity {
         self.judged.insert(name, judged);
         Ok(context)
     }
-}
-
-fn audit_ids(payload: &TokenPayload) -> Vec<String> {
-    let ids = std::iter::once(&payload.audit).chain(&payload.parent_audit);
-    ids.map(audit_text).collect()
-}
-
-/// An audit id as tokens show it.
-pub(crate) fn audit_text(audit: &[u8; 16]) -> String {
-    URL_SAFE_NO_PAD.encode(audit)
 }

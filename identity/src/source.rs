@@ -6,6 +6,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::error::IdentityError;
+use crate::policy::{self, Action, Target};
+use crate::row::DEFAULT_DOMAIN;
+use crate::token::{DomainRef, ProjectRef, ROLE_MEMBER, ROLE_READER, Scope, TokenContext};
 
 /// A secret key and what it opens. Cheap to clone through the [`Arc`] it travels in; wiped from memory when dropped.
 pub struct AccessKey {
@@ -15,6 +18,16 @@ pub struct AccessKey {
     pub project: store::ProjectId,
     /// The project's name, for answers that show one.
     pub display_name: String,
+    /// Who acts with it, with which roles: what the policy table is asked with.
+    pub caller: Arc<TokenContext>,
+}
+
+impl AccessKey {
+    /// Whether whoever acts with it may do something in a project.
+    #[must_use]
+    pub fn may(&self, action: Action, project: &str) -> bool {
+        policy::allowed(action, Some(&self.caller), &Target::project(project))
+    }
 }
 
 impl std::fmt::Debug for AccessKey {
@@ -40,13 +53,28 @@ pub trait KeySource: Send + Sync + 'static {
 pub struct StaticKeys(HashMap<String, Arc<AccessKey>>);
 
 impl StaticKeys {
-    /// Adds a key.
+    /// Adds the key of a member of the project.
     #[must_use]
-    pub fn with(mut self, access_key: &str, secret: &str, project: &str) -> Self {
+    pub fn with(self, access_key: &str, secret: &str, project: &str) -> Self {
+        self.with_roles(access_key, secret, project, &[ROLE_MEMBER, ROLE_READER])
+    }
+
+    /// Adds the key of somebody who has just these roles in the project.
+    #[must_use]
+    pub fn with_roles(mut self, access_key: &str, secret: &str, project: &str, roles: &[&str]) -> Self {
+        let scope = Scope::Project(ProjectRef {
+            id: project.to_owned(),
+            name: project.to_owned(),
+            domain: DomainRef {
+                id: DEFAULT_DOMAIN.to_owned(),
+                name: DEFAULT_DOMAIN.to_owned(),
+            },
+        });
         let key = AccessKey {
             secret: Zeroizing::new(secret.to_owned()),
             project: project.to_owned(),
             display_name: project.to_owned(),
+            caller: Arc::new(TokenContext::vouched(access_key, scope, roles)),
         };
         self.0.insert(access_key.to_owned(), Arc::new(key));
         self

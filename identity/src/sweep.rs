@@ -1,4 +1,5 @@
-//! Removes what time has made meaningless: revocations of tokens that would have ended by now, old failed logins.
+//! Removes what time has made meaningless: revocations of tokens that would have ended by now, old failed logins. Looks after
+//! users whom directories keep.
 
 use std::time::Duration;
 
@@ -13,8 +14,12 @@ const EVERY: Duration = Duration::from_secs(3600);
 const KEPT_MS: u64 = 49 * 3_600_000;
 
 impl Identity {
-    /// Sweeps once an hour, forever.
+    /// Sweeps once an hour and asks directories for their users again and again, forever.
     pub async fn sweep(&self) {
+        tokio::join!(self.sweep_hourly(), self.options.ldap.refresh_forever(&self.records));
+    }
+
+    async fn sweep_hourly(&self) {
         loop {
             tokio::time::sleep(EVERY).await;
             if let Err(error) = self.sweep_once().await {

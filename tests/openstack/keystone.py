@@ -35,6 +35,19 @@ class Keystone:
             raise AssertionError(f"{method} {path}: {status} {document}")
         return document
 
+    def send(self, method, path, data, token=None):
+        """Status of a request with any bytes as its body."""
+        request = urllib.request.Request(self.url + path, method=method, data=data)
+        request.add_header("Content-Type", "application/json")
+        if token:
+            request.add_header("X-Auth-Token", token)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            error.read()
+            return error.code
+
     def login(self, user=None, password=None, project=None):
         """Status, token, document."""
         user, password = user or self.info["user"], password or self.info["password"]

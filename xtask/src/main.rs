@@ -1,4 +1,4 @@
-//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `s3-tests`, `swift`, `sim`, `bench`.
+//! The project's tasks, one word each: `cargo xtask verify`, `fix`, `up`, `tidy`, `acceptance`, `openstack`, `operations`, `s3-tests`, `swift`, `sim`, `bench`.
 //!
 //! Knows: the tree, cargo, and the programs the tests need. Must not know: what Halo does.
 
@@ -11,6 +11,7 @@ mod acceptance;
 mod bench;
 mod cargo;
 mod faults;
+mod openstack;
 mod operations;
 mod s3_tests;
 mod sim;
@@ -49,6 +50,8 @@ enum Task {
     Acceptance(acceptance::AcceptanceArgs),
     /// Killed, paused and cut processes, spoiled disks and stores, under the load of real clients.
     Faults(faults::FaultsArgs),
+    /// OpenStack's own clients against real processes.
+    Openstack(openstack::OpenstackArgs),
     /// Every command block of docs/operations.md, against a real cluster.
     Operations,
     /// The public tests ceph/s3-tests against a real cluster.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Acceptance(args) => acceptance::run(&args),
         Task::Faults(args) => faults::run(&args),
+        Task::Openstack(args) => openstack::run(&args),
         Task::Operations => operations::run(),
         Task::S3Tests(args) => s3_tests::run(&args),
         Task::Swift(args) => swift::run(&args),

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::acceptance::{self, AcceptanceArgs};
 use crate::cargo::{cargo, has, step};
 use crate::faults::{self, FaultsArgs};
+use crate::openstack::{self, OpenstackArgs};
 use crate::sim;
 use crate::swift::{self, SwiftArgs};
 use crate::tidy;
@@ -43,6 +44,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     sim::verify()?;
     if !args.no_acceptance {
         acceptance::run(&AcceptanceArgs::small())?;
+        openstack::run(&OpenstackArgs::small())?;
         swift::run(&SwiftArgs::small())?;
         faults::run(&FaultsArgs::small())?;
     }

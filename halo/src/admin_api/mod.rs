@@ -4,7 +4,7 @@
 //! GET    /healthz                              the process lives            no token
 //! GET    /readyz                               it serves                    no token
 //! GET    /metrics                              Prometheus                   no token
-//! GET    /v1/status                            nodes, devices, shards       bearer token, as all below
+//! GET    /v1/status                            nodes, devices, shards       a token, as all below
 //! GET    /v1/projects    POST /v1/projects
 //! GET    /v1/keys        POST /v1/keys         DELETE /v1/keys/{access_key}
 //! GET    /v1/buckets
@@ -23,11 +23,13 @@
 //! GET    /v1/repair                            what lacks copies, from the log (HEAL-1)
 //! POST   /v1/verify                            one page of a count of everything
 //! ```
-//! It listens on loopback only, because the token travels unencrypted (SEC-1); that is also why the first three need
-//! none. Any process of the cluster answers for the whole cluster. Refusals are `{"error": "a sentence"}`.
+//! The token is the cluster's own (`Authorization: Bearer`), or one of an administrator's (`X-Auth-Token`): identity's
+//! policy table decides ([`routes`]). It listens on loopback only, because tokens travel unencrypted (SEC-1); that is also
+//! why the first three need none. Any process of the cluster answers for the whole cluster. Refusals are `{"error": "a sentence"}`.
 //!
 //! Knows: the cluster's parts by their own interfaces. Must not know: how they do it.
 
+mod authorize;
 mod handlers;
 mod health;
 mod identity;
@@ -37,6 +39,7 @@ pub mod recovery;
 mod refusal;
 pub mod ring_model;
 mod rings;
+mod routes;
 pub mod summary;
 #[cfg(test)]
 mod tests;
@@ -47,16 +50,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::identity::token::TokenSource;
 use ::identity::{Directory, Identity};
 use async_trait::async_trait;
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use clock::{Dice, WallClock};
-use http::StatusCode;
-use http::header::AUTHORIZATION;
 use metadata::ids::{ClusterId, DeviceId, NodeId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use storage_node::client::ClusterClient;
@@ -65,7 +62,6 @@ use storage_node::node::admin::AdminCall;
 use store::{Planes, Store};
 use tokio::net::TcpListener;
 
-use self::refusal::ApiError;
 use crate::secret::Secret;
 
 /// The largest request body; all of ours are small documents.
@@ -123,6 +119,8 @@ pub struct AdminParts {
     pub directory: Arc<Directory>,
     /// Users, tokens, roles.
     pub identity: Arc<Identity>,
+    /// Who judges tokens: identity.
+    pub tokens: Arc<dyn TokenSource>,
     /// Nodes.
     pub operator: Arc<dyn Operator>,
     /// Whether this process serves.
@@ -149,7 +147,7 @@ pub async fn serve(
         shutdown.await;
         drop(told);
     };
-    let serving = axum::serve(listener, router(Arc::new(parts))).with_graceful_shutdown(ending);
+    let serving = axum::serve(listener, routes::router(Arc::new(parts))).with_graceful_shutdown(ending);
     tokio::select! {
         ended = serving => ended,
         // A client that keeps its connection open must not keep the process.
@@ -164,63 +162,4 @@ pub async fn serve(
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("admin API on {address}: {error}"));
     TcpListener::bind(address).await.map_err(named)
-}
-
-fn router(parts: Arc<AdminParts>) -> Router {
-    let guarded = Router::new()
-        .route("/v1/status", get(handlers::status))
-        .route("/v1/projects", get(handlers::projects).post(handlers::create_project))
-        .route("/v1/keys", get(handlers::keys).post(handlers::create_key))
-        .route("/v1/keys/{access_key}", delete(handlers::revoke_key))
-        .route("/v1/identity/bootstrap", post(identity::bootstrap))
-        .route("/v1/identity/rotate-keys", post(identity::rotate_keys))
-        .route("/v1/buckets", get(handlers::buckets))
-        .route("/v1/objects/where", post(handlers::locate))
-        .route("/v1/devices/{id}/rebuild-index", post(handlers::rebuild_index))
-        .route("/v1/devices/{id}/approve-orphans", post(handlers::approve_orphans))
-        .route("/v1/shards/recover", post(recovery::recover))
-        .route("/v1/metadata/backup", post(recovery::back_up))
-        .route("/v1/metadata/accept", post(recovery::accept_restored))
-        .route("/v1/devices/{id}/failed", post(recovery::device_failed))
-        .route("/v1/nodes/tokens", post(recovery::join_token))
-        .route("/v1/nodes", get(nodes::list))
-        .route("/v1/nodes/{id}/remove", post(nodes::remove))
-        .route("/v1/ring", get(rings::status))
-        .route("/v1/ring/file", get(nodes::ring_file))
-        .route(
-            "/v1/ring/apply",
-            post(rings::apply).layer(DefaultBodyLimit::max(RING_BYTES_MAX)),
-        )
-        .route("/v1/ring/pause", post(rings::pause))
-        .route("/v1/ring/resume", post(rings::resume))
-        .route("/v1/ring/throttle", post(rings::throttle))
-        .route("/v1/ring/abort", post(rings::abort))
-        .route("/v1/repair", get(rings::repair))
-        .route("/v1/verify", post(rings::verify))
-        .fallback(nothing_here)
-        .layer(from_fn_with_state(parts.clone(), authorize));
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
-        .merge(guarded)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(parts)
-}
-
-async fn nothing_here() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "there is nothing under this path")
-}
-
-/// Lets a request pass that carries the token; compared in constant time.
-async fn authorize(State(parts): State<Arc<AdminParts>>, request: Request, next: Next) -> Response {
-    let given = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if given.is_some_and(|token| parts.token.equals(token)) {
-        next.run(request).await
-    } else {
-        ApiError::new(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong").into_response()
-    }
 }

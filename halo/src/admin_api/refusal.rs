@@ -73,7 +73,7 @@ impl From<IdentityError> for ApiError {
             }
             IdentityError::Taken => StatusCode::CONFLICT,
             IdentityError::Invalid(_) => StatusCode::BAD_REQUEST,
-            IdentityError::Busy | IdentityError::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+            IdentityError::Busy | IdentityError::Directory | IdentityError::TooMany => StatusCode::SERVICE_UNAVAILABLE,
             IdentityError::Unreadable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             IdentityError::Store(cause) => return cause.clone().into(),
         };

@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use ::identity::policy::Action;
+use ::identity::token::{DomainRef, ProjectRef, ROLE_ADMIN, ROLE_READER, Scope, StaticTokens, TokenContext};
 use clock::{ManualClock, SeededDice};
-use http::StatusCode;
+use http::{Request, StatusCode};
 use metadata::command::Command;
 use metadata::ids::{RequestId, ShardId};
 use metadata::model::PolicyId;
@@ -17,6 +19,7 @@ use store::StoreOptions;
 use url::Url;
 
 use super::model::{NewKey, Status};
+use super::routes::ROUTES;
 use super::*;
 use crate::admin::client::{AdminClient, AdminError};
 use crate::client::connection::{Connection, Keep, Target};
@@ -125,6 +128,31 @@ impl Readiness for Silent {
     }
 }
 
+/// Tokens of an administrator, of somebody who reads the whole system, and of an admin and a reader of some project.
+fn tokens() -> StaticTokens {
+    let domain = || DomainRef {
+        id: "default".into(),
+        name: "Default".into(),
+    };
+    let project = || {
+        Scope::Project(ProjectRef {
+            id: "p".into(),
+            name: "p".into(),
+            domain: domain(),
+        })
+    };
+    let who = TokenContext::vouched;
+    StaticTokens::default()
+        .with("admin", who("admin", Scope::System, &[ROLE_ADMIN, ROLE_READER]))
+        .with("system-reader", who("rita", Scope::System, &[ROLE_READER]))
+        .with(
+            "domain-admin",
+            who("dora", Scope::Domain(domain()), &[ROLE_ADMIN, ROLE_READER]),
+        )
+        .with("other-project", who("otto", project(), &[ROLE_ADMIN, ROLE_READER]))
+        .with("reader", who("rob", project(), &[ROLE_READER]))
+}
+
 fn parts() -> AdminParts {
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
     let metrics = METRICS.get_or_init(|| {
@@ -153,6 +181,7 @@ fn parts() -> AdminParts {
             ::identity::IdentityOptions::default(),
         )),
         store,
+        tokens: Arc::new(tokens()),
         operator: Arc::new(Silent),
         readiness: Arc::new(Silent),
         metrics: metrics.clone(),
@@ -176,17 +205,21 @@ fn client(address: SocketAddr, token: &str) -> AdminClient {
 }
 
 async fn get(address: SocketAddr, path: &str) -> (StatusCode, String) {
+    send(address, "GET", path, None).await
+}
+
+async fn send(address: SocketAddr, method: &str, path: &str, header: Option<(&str, &str)>) -> (StatusCode, String) {
     let authority = address.to_string();
     let target = Target {
         address: authority.clone(),
         authority: authority.clone(),
         tls: None,
     };
-    let request = Request::builder()
-        .uri(path)
-        .header("host", authority)
-        .body(Payload::empty())
-        .expect("valid");
+    let mut request = Request::builder().method(method).uri(path).header("host", authority);
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let request = request.body(Payload::empty()).expect("valid");
     let answer = Connection::to(target)
         .send(request, Keep::Everything)
         .await
@@ -230,6 +263,58 @@ async fn sec_1_nothing_else_opens_without_the_token() {
     for wrong in ["", "the right toke", "the right tokens", "the wrong token"] {
         let asked = client(address, wrong).get::<Status>("/v1/status").await;
         assert_eq!(refused(asked).0, StatusCode::UNAUTHORIZED, "{wrong:?}");
+    }
+}
+
+/// Every endpoint against those who may not use it: nobody, somebody of a project, somebody who only reads.
+#[tokio::test]
+async fn sec_1_every_endpoint_asks_the_policy() {
+    let address = start().await;
+    for route in ROUTES {
+        let filled = |part: &str| {
+            if part.starts_with('{') {
+                "1".to_owned()
+            } else {
+                part.to_owned()
+            }
+        };
+        let path = route.path.split('/').map(filled).collect::<Vec<_>>().join("/");
+        let method = route.method.to_uppercase();
+        let ask = async |header: &str, value: &str| {
+            let status = send(address, &method, &path, Some((header, value))).await.0;
+            let verdict = match status {
+                StatusCode::UNAUTHORIZED => "who?",
+                StatusCode::FORBIDDEN => "no",
+                _ => "yes",
+            };
+            format!("{method} {path} {value}: {verdict}")
+        };
+        let is = |value: &str, verdict: &str| format!("{method} {path} {value}: {verdict}");
+        let open = route.action == Action::ClusterOpen;
+        let reads = route.action == Action::ClusterRead;
+        let otherwise = |verdict| if open { "yes" } else { verdict };
+        assert!(
+            reads || open || method != "GET",
+            "{path} is asked for with GET and changes something"
+        );
+        for (header, forged) in [
+            ("x-nothing", ""),
+            ("authorization", "Bearer wrong"),
+            ("x-auth-token", "forged"),
+        ] {
+            assert_eq!(ask(header, forged).await, is(forged, otherwise("who?")));
+        }
+        for nobody in ["other-project", "reader", "domain-admin"] {
+            assert_eq!(ask("x-auth-token", nobody).await, is(nobody, otherwise("no")));
+        }
+        let by_reading = if reads { "yes" } else { "no" };
+        assert_eq!(
+            ask("x-auth-token", "system-reader").await,
+            is("system-reader", otherwise(by_reading))
+        );
+        assert_eq!(ask("x-auth-token", "admin").await, is("admin", "yes"));
+        let operator = format!("Bearer {TOKEN}");
+        assert_eq!(ask("authorization", &operator).await, is(&operator, "yes"));
     }
 }
 

@@ -13,6 +13,7 @@
 //! Knows: names, types and defaults of settings. Must not know: what a part does with them.
 //! `docs/configuration.md` lists every key.
 
+pub mod ldap;
 pub mod load;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use ldap::LdapSection;
 
 /// The version of the file format this release reads and writes.
 pub const CONFIG_VERSION: u32 = 1;
@@ -242,6 +245,9 @@ pub struct IdentitySection {
     /// HTTPS; plain HTTP without it.
     #[serde(default)]
     pub tls: Option<TlsSection>,
+    /// Directories that keep the users of some domains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ldap: Vec<LdapSection>,
 }
 
 impl IdentitySection {
@@ -260,6 +266,7 @@ impl IdentitySection {
             password_chars_min: default_password_chars_min(),
             change_password_upon_first_use: false,
             tls,
+            ldap: Vec::new(),
         }
     }
 }

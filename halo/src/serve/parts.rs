@@ -24,6 +24,7 @@ use storage_node::wire::{
 use store::{Planes, Store, StoreOptions};
 
 use super::Chance;
+use super::directories::directories;
 use crate::config::{ClusterSection, Config, ProxySection, StorageSection, SwiftSection, TlsSection};
 use crate::secret::Secret;
 
@@ -256,7 +257,11 @@ pub(super) fn swift_edge(
 }
 
 /// Identity of this process: every one judges tokens and keys, only those with the role serve it.
-pub(super) fn identity(config: &Config, store: Store, at_rest: &[u8; 32], chance: &Chance) -> Identity {
+///
+/// # Errors
+/// When a directory of the configuration cannot be used.
+pub(super) fn identity(config: &Config, store: Store, at_rest: &[u8; 32], chance: &Chance) -> anyhow::Result<Identity> {
+    let ldap = directories(config.identity.as_ref())?;
     let options = config
         .identity
         .as_ref()
@@ -271,8 +276,10 @@ pub(super) fn identity(config: &Config, store: Store, at_rest: &[u8; 32], chance
             change_password_upon_first_use: section.change_password_upon_first_use,
             public_url: section.public_url.clone(),
             https: section.tls.is_some(),
+            ldap,
         });
-    Identity::new(store, chance.clock.clone(), chance.dice.clone(), at_rest, options)
+    let (clock, dice) = (chance.clock.clone(), chance.dice.clone());
+    Ok(Identity::new(store, clock, dice, at_rest, options))
 }
 
 pub(super) fn read_certificate(section: &TlsSection) -> anyhow::Result<Tls> {

@@ -9,7 +9,7 @@ use super::caller::Call;
 use super::document::{created, patched, text};
 use super::kinds::{GROUP, USER};
 use super::resources::{all, change, given, listing, make, one, require, unmake};
-use super::users::{hidden, presented, require_user};
+use super::users::{hidden, presented, refuse_in_directory, refuse_shadow, require_user};
 use crate::model::{Document, Mark};
 use crate::policy::Target;
 use crate::refusal::Refusal;
@@ -22,6 +22,12 @@ pub(crate) async fn list(call: Arc<Call>) -> Result<Answer, Refusal> {
         domain,
         ..Target::default()
     })?;
+    let records = &call.identity.records;
+    if let Some(id) = domain
+        && let Some(directory) = call.identity.options.ldap.of_domain(records, id).await?
+    {
+        directory.find_groups(records, id, call.filter("name")).await?;
+    }
     let rows = all(&call, &GROUP).await?;
     let here = rows
         .into_iter()
@@ -42,6 +48,7 @@ pub(crate) async fn create(call: Arc<Call>) -> Result<Answer, Refusal> {
     if rights::usable_domain(&call.identity.records, &domain).await?.is_none() {
         return Err(Refusal::no_such("domain", &domain));
     }
+    refuse_in_directory(&call, &domain).await?;
     row.insert("domain_id".into(), json!(domain));
     row.entry("description").or_insert(json!(""));
     let id = call.identity.records.new_id();
@@ -52,6 +59,7 @@ pub(crate) async fn create(call: Arc<Call>) -> Result<Answer, Refusal> {
 pub(crate) async fn update(call: Arc<Call>) -> Result<Answer, Refusal> {
     let id = call.parameter("group_id");
     let row = allowed(&call, id).await?;
+    refuse_shadow(&row)?;
     let domain = text(&row, "domain_id").unwrap_or_default();
     let given = given(&call, &GROUP)?;
     let after = change(&call, &GROUP, domain, id, |before| patched(&GROUP, before, given)).await?;
@@ -96,6 +104,7 @@ pub(crate) async fn list_users(call: Arc<Call>) -> Result<Answer, Refusal> {
 
 pub(crate) async fn add_user(call: Arc<Call>) -> Result<Answer, Refusal> {
     let key = membership(&call).await?;
+    refuse_shadow(&require(&call, &GROUP, call.parameter("group_id")).await?)?;
     call.identity.records.put(MEMBERS, &key, &Mark {}).await?;
     Ok(Answer::nothing())
 }
@@ -115,6 +124,7 @@ pub(crate) async fn check_user(call: Arc<Call>) -> Result<Answer, Refusal> {
 pub(crate) async fn remove_user(call: Arc<Call>) -> Result<Answer, Refusal> {
     check_user(call.clone()).await?;
     let key = membership(&call).await?;
+    refuse_shadow(&require(&call, &GROUP, call.parameter("group_id")).await?)?;
     call.identity.records.remove(MEMBERS, &key).await?;
     call.identity.records.settle().await;
     Ok(Answer::nothing())

@@ -9,6 +9,7 @@ use super::caller::Call;
 use super::document::{created, inner, moment, patched, text};
 use super::kinds::{GROUP, PROJECT, USER};
 use super::resources::{all, change, given, listing, make, one, refuse_immutable, require, unmake};
+use crate::ldap::is_shadow;
 use crate::login;
 use crate::model::{Document, User};
 use crate::policy::Target;
@@ -26,6 +27,12 @@ pub(crate) async fn list(call: Arc<Call>) -> Result<Answer, Refusal> {
         domain,
         ..Target::default()
     })?;
+    let records = &call.identity.records;
+    if let Some(id) = domain
+        && let Some(directory) = call.identity.options.ldap.of_domain(records, id).await?
+    {
+        directory.find_users(records, id, call.filter("name")).await?;
+    }
     let rows = all(&call, &USER).await?;
     let here = rows
         .into_iter()
@@ -50,6 +57,7 @@ pub(crate) async fn create(call: Arc<Call>) -> Result<Answer, Refusal> {
     if rights::usable_domain(&call.identity.records, &domain).await?.is_none() {
         return Err(Refusal::no_such("domain", &domain));
     }
+    refuse_in_directory(&call, &domain).await?;
     row.insert("domain_id".into(), json!(domain));
     row.entry("enabled").or_insert(json!(true));
     row.entry("options").or_insert(json!({}));
@@ -71,6 +79,7 @@ pub(crate) async fn update(call: Arc<Call>) -> Result<Answer, Refusal> {
         .map_err(|refusal| hidden(&call, refusal))?;
     let domain = text(&row, "domain_id").unwrap_or_default().to_owned();
     call.allow(&Target::domain(&domain))?;
+    refuse_shadow(&row)?;
     let mut given = given(&call, &USER)?.clone();
     refuse_immutable(&USER, &row, Some(&given))?;
     let password = given.remove("password");
@@ -304,6 +313,28 @@ pub(crate) fn presented(mut row: Document) -> Document {
         row.remove("default_project_id");
     }
     row
+}
+
+/// Refuses to make what a directory keeps.
+pub(crate) async fn refuse_in_directory(call: &Call, domain: &str) -> Result<(), Refusal> {
+    let records = &call.identity.records;
+    match call.identity.options.ldap.of_domain(records, domain).await? {
+        Some(_) => Err(read_only()),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to change what a directory keeps. Removing it is fine: what is ours goes with it, and it comes back when it is
+/// looked for.
+pub(crate) fn refuse_shadow(row: &Document) -> Result<(), Refusal> {
+    match is_shadow(row) {
+        Some(_) => Err(read_only()),
+        None => Ok(()),
+    }
+}
+
+fn read_only() -> Refusal {
+    Refusal::Forbidden("The users and groups of this domain are kept by a directory and cannot be changed here.".into())
 }
 
 /// Whether a user is there.

@@ -8,6 +8,7 @@
 //!
 //! Knows: methods, scopes, lockout and expiry rules. Must not know: HTTP.
 
+mod ldap;
 mod password;
 mod request;
 mod totp;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::request::PasswordProof;
-use super::{Proven, find_user};
+use super::{Proven, find_user, ldap};
 use crate::model::{Lockout, User};
 use crate::refusal::Refusal;
 use crate::row::LOCKOUTS;
@@ -11,6 +11,9 @@ use crate::service::Identity;
 use crate::token::AuthMethod;
 
 pub(super) async fn prove(identity: &Identity, proof: &PasswordProof) -> Result<Proven, Refusal> {
+    if let Some(proven) = ldap::prove(identity, proof).await? {
+        return Ok(proven);
+    }
     let found = find_user(identity, &proof.user).await?;
     let (user, row) = match found {
         Some((user, row)) => (Some(user), Some(row)),

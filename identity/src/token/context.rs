@@ -17,6 +17,12 @@ pub const ROLE_READER: &str = "reader";
 pub const ROLE_SERVICE: &str = "service";
 /// The role that acts in every account of the object store.
 pub const ROLE_RESELLER: &str = "ResellerAdmin";
+/// The role that reads in every account of the object store.
+pub const ROLE_RESELLER_READER: &str = "ResellerReader";
+/// The role that old catalogs give to whoever uses a project's object store.
+pub const ROLE_OPERATOR: &str = "swiftoperator";
+/// The domain of whoever has no record of their own.
+const VOUCHED_DOMAIN: &str = "default";
 
 /// A domain as tokens name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +174,36 @@ pub struct TokenContext {
 }
 
 impl TokenContext {
+    /// Somebody whom identity keeps no record of, vouched for by whoever asks: a cluster's operator, a project's own key.
+    #[must_use]
+    pub fn vouched(name: &str, scope: Scope, roles: &[&str]) -> Self {
+        let role = |name: &&str| RoleRef {
+            id: (*name).to_owned(),
+            name: (*name).to_owned(),
+        };
+        Self {
+            user: UserRef {
+                id: name.to_owned(),
+                name: name.to_owned(),
+                domain: DomainRef {
+                    id: VOUCHED_DOMAIN.to_owned(),
+                    name: VOUCHED_DOMAIN.to_owned(),
+                },
+                password_expires_ms: None,
+            },
+            scope,
+            roles: roles.iter().map(role).collect(),
+            methods: Vec::new(),
+            audit_ids: Vec::new(),
+            issued_ms: 0,
+            expires_ms: u64::MAX,
+            access_rules: None,
+            application_credential: None,
+            trust: None,
+            admin_project: false,
+        }
+    }
+
     /// Whether it has a role (names of roles are compared without case, as Swift does).
     #[must_use]
     pub fn has_role(&self, name: &str) -> bool {

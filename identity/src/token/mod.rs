@@ -9,6 +9,7 @@ mod source;
 
 pub use context::{
     AccessRule, ApplicationCredentialRef, AuthMethod, DomainRef, ProjectRef, ROLE_ADMIN, ROLE_MANAGER, ROLE_MEMBER,
-    ROLE_READER, ROLE_RESELLER, ROLE_SERVICE, RoleRef, Scope, TokenContext, TrustRef, UserRef,
+    ROLE_OPERATOR, ROLE_READER, ROLE_RESELLER, ROLE_RESELLER_READER, ROLE_SERVICE, RoleRef, Scope, TokenContext,
+    TrustRef, UserRef,
 };
 pub use source::{StaticTokens, TokenError, TokenSource};

@@ -55,7 +55,7 @@ pub(crate) async fn list(
     Ok(S3Response::new(dto::ListBucketsOutput {
         buckets: Some(found.into_iter().map(shown).collect()),
         continuation_token: next,
-        owner: Some(owner(caller.project(), &caller.display_name)),
+        owner: Some(owner(caller.project(), caller.display_name())),
         prefix: input.prefix,
     }))
 }

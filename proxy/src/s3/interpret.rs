@@ -1,12 +1,12 @@
 //! Between the verified signature and the operation: admission, refusals, and the parts of a request that are read here
 //! because s3s reads them more strictly than AWS does, or not at all.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use identity::KeySource;
+use identity::{AccessKey, KeySource};
 use s3s::service::S3Service;
 use s3s::{Body, S3Request, S3Response, S3Result};
 use store::RequestContext;
@@ -96,15 +96,10 @@ impl Interpreter {
         let cx = RequestContext::new(ticket.id, key.project.clone(), self.deadline);
         let mut headers = std::mem::take(&mut request.headers);
         let trailers = request.trailing_headers.take();
-        let caller = Caller {
+        let mut caller = Caller {
             trailers: trailers.clone(),
-            ..read(ticket.clone(), cx, &query, &mut headers, host)?
+            ..read(ticket.clone(), cx, key, &query, &mut headers, host)?
         };
-        let caller = Caller {
-            display_name: key.display_name.clone(),
-            ..caller
-        };
-        let mut caller = caller;
         if let Some(body) = unmeasured {
             caller.payload = payload_digest(&headers);
             headers.remove(header::CONTENT_LENGTH);
@@ -198,6 +193,7 @@ fn hoist(query: &Query, headers: &mut HeaderMap) -> S3Result<()> {
 fn read(
     ticket: Arc<Ticket>,
     cx: RequestContext,
+    key: Arc<AccessKey>,
     query: &Query,
     headers: &mut HeaderMap,
     host: String,
@@ -223,7 +219,8 @@ fn read(
     Ok(Caller {
         ticket,
         cx,
-        display_name: String::new(),
+        key,
+        action: OnceLock::new(),
         expected_owner,
         expected_source_owner,
         range,

@@ -78,7 +78,7 @@ fn object(key: &[u8], row: ObjectRow, url: bool, with_owner: Option<&Caller>) ->
 /// A project as owner: by its name when it is the caller's own, else by its id.
 pub(crate) fn shown_owner(project: &str, caller: &Caller) -> dto::Owner {
     let name = if project == caller.project() {
-        &caller.display_name
+        caller.display_name()
     } else {
         project
     };

@@ -8,7 +8,7 @@
 //!         -> interpret admission; what we do not implement is refused (CON-3); headers that s3s reads more strictly
 //!                      than AWS are taken out and read here; small bodies are read and verified
 //!         -> s3s       path and query to operation, XML in and out (second s3s service)
-//!         -> service   one method per operation, each in the module of its subject -> store
+//!         -> service   one method per operation: identity's policy table first, then the module of its subject -> store
 //! form                 a browser's form instead: its policy is verified, and it goes on as a PUT at `interpret`
 //! answer <- answer     error documents completed (request id, resource), HEAD and 304 without bodies
 //! ```
@@ -57,6 +57,7 @@ mod versions;
 use std::time::Duration;
 
 pub use edge::{EdgeBody, S3Edge};
+pub use service::OPERATIONS;
 
 use crate::http::AdmissionOptions;
 

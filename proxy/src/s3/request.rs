@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use identity::AccessKey;
+use identity::policy::Action;
 use s3s::{Body, S3Request, S3Result, TrailingHeaders};
 use store::{RequestContext, RequestId};
 
@@ -66,8 +68,10 @@ pub(crate) struct Caller {
     pub(crate) ticket: Arc<Ticket>,
     /// The store's view of it.
     pub(crate) cx: RequestContext,
-    /// The project's name, for answers that show one.
-    pub(crate) display_name: String,
+    /// What it was signed with: whom the policy table is asked about.
+    pub(crate) key: Arc<AccessKey>,
+    /// What the policy table was asked for.
+    pub(crate) action: OnceLock<Action>,
     /// `x-amz-expected-bucket-owner`.
     pub(crate) expected_owner: Option<String>,
     /// `x-amz-source-expected-bucket-owner`.
@@ -106,6 +110,31 @@ impl Caller {
     /// Who acts.
     pub(crate) fn project(&self) -> &str {
         &self.cx.project
+    }
+
+    /// The project's name, for answers that show one.
+    pub(crate) fn display_name(&self) -> &str {
+        &self.key.display_name
+    }
+
+    /// Refuses an operation whose action the policy does not grant the caller in their own project, and remembers it for
+    /// the buckets it is about.
+    pub(crate) fn permit<T>(request: &S3Request<T>, action: Action) -> S3Result<()> {
+        let caller = request
+            .extensions
+            .get::<Arc<Self>>()
+            .ok_or_else(|| error("InternalError"))?;
+        let _ = caller.action.set(action);
+        caller.allow(action, caller.project())
+    }
+
+    /// Refuses unless the policy grants an action in a project.
+    pub(crate) fn allow(&self, action: Action, project: &str) -> S3Result<()> {
+        if self.key.may(action, project) {
+            Ok(())
+        } else {
+            Err(error("AccessDenied"))
+        }
     }
 }
 

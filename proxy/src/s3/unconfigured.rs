@@ -89,7 +89,7 @@ pub(crate) async fn bucket_acl(
 ) -> S3Result<S3Response<GetBucketAclOutput>> {
     let caller = Caller::of(&request, "GetBucketAcl")?;
     edge.bucket(&caller, &request.input.bucket).await?;
-    let owner = owner(caller.project(), &caller.display_name);
+    let owner = owner(caller.project(), caller.display_name());
     Ok(S3Response::new(GetBucketAclOutput {
         grants: Some(private(&owner)),
         owner: Some(owner),
@@ -104,7 +104,7 @@ pub(crate) async fn object_acl(
     let caller = Caller::of(&request, "GetObjectAcl")?;
     let input = &request.input;
     exists(edge, &caller, &input.bucket, &input.key, input.version_id.as_deref()).await?;
-    let owner = owner(caller.project(), &caller.display_name);
+    let owner = owner(caller.project(), caller.display_name());
     Ok(S3Response::new(GetObjectAclOutput {
         grants: Some(private(&owner)),
         owner: Some(owner),

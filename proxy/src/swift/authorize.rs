@@ -1,11 +1,14 @@
-//! Whether a request may be (SEC-1): the owner of the account, whoever its lists name, whoever holds a signed URL.
+//! Whether a request may be (SEC-1): whoever identity's policy table grants it, whoever the account's lists name, whoever
+//! holds a signed URL.
 
 use http::{Method, StatusCode};
+use identity::policy::Action;
 
 use super::acl::{AccountAcl, Acl};
 use super::principal::Home;
 use super::reply::{Refused, refuse};
 use super::request::Ask;
+use super::routes;
 
 /// The container's list for readers.
 pub(crate) const READ: &str = "x-container-read";
@@ -43,12 +46,17 @@ pub(crate) async fn authorize(ask: &mut Ask) -> Result<(), Refused> {
             Err(denied(ask))
         };
     }
-    if ask.path.container.is_none() && matches!(ask.method, Method::PUT | Method::DELETE) {
-        let reseller = ask.principal.as_ref().is_some_and(|who| who.reseller == Home::Owner);
-        return if reseller { Ok(()) } else { Err(denied(ask)) };
-    }
-    if allows(ask.home, &ask.method) {
+    let action = match routes::find(&ask.method, &ask.path) {
+        Ok(route) => route.action,
+        Err(refused) if ask.principal.is_some() => return Err(refused),
+        Err(_) => return Err(denied(ask)),
+    };
+    if granted(ask, action) {
         return Ok(());
+    }
+    // No list gives what only resellers may.
+    if action == Action::ObjectStoreAdministerAccount {
+        return Err(denied(ask));
     }
     if container_lets_in(ask).await? {
         return Ok(());
@@ -67,6 +75,12 @@ pub(crate) async fn authorize(ask: &mut Ask) -> Result<(), Refused> {
         return Ok(());
     }
     Err(denied(ask))
+}
+
+/// Whether the policy table grants an action in the account, lists aside.
+pub(crate) fn granted(ask: &Ask, action: Action) -> bool {
+    let project = ask.path.project().unwrap_or_default();
+    ask.principal.as_ref().is_some_and(|who| who.may(action, project))
 }
 
 fn reads(method: &Method) -> bool {

@@ -17,6 +17,7 @@ use super::path::Path;
 use super::principal::{Home, Principal};
 use super::reply::{Answer, Content, Refused, Reply, put, refuse};
 use super::request::{AnyError, Ask, Incoming, Ticket};
+use super::routes::{self, Level};
 use super::tempurl::{self, Signed};
 use super::{
     SwiftOptions, account, authorize, bulk, container, cors, expiry, extract, formpost, info, put as objects, staticweb,
@@ -200,7 +201,7 @@ impl SwiftEdge {
             Ok(context) if !context.allows("object-store", ask.method.as_str(), &ask.raw_path) => {
                 Err(refuse(StatusCode::FORBIDDEN))
             }
-            Ok(context) => Ok(Some(Principal::of(&context))),
+            Ok(context) => Ok(Some(Principal::of(context))),
             Err(TokenError::Invalid) => Ok(None),
             Err(TokenError::Unavailable(_)) => Err(refuse(StatusCode::SERVICE_UNAVAILABLE)),
         }
@@ -234,19 +235,10 @@ fn origin(parts: &http::request::Parts) -> String {
     format!("{}://{host}", if tls { "https" } else { "http" })
 }
 
-const ACCOUNT_METHODS: &str = "HEAD, GET, POST, OPTIONS";
-const CONTAINER_METHODS: &str = "HEAD, GET, PUT, POST, DELETE, OPTIONS";
-const OBJECT_METHODS: &str = "HEAD, GET, PUT, POST, COPY, DELETE, OPTIONS";
-
 async fn route(ask: &Arc<Ask>) -> Answer {
-    let level = (&ask.path.container, &ask.path.object);
+    let level = Level::of(&ask.path);
     if ask.method == Method::OPTIONS {
-        let methods = match level {
-            (None, _) => ACCOUNT_METHODS,
-            (Some(_), None) => CONTAINER_METHODS,
-            (Some(_), Some(_)) => OBJECT_METHODS,
-        };
-        return cors::options(ask, methods).await;
+        return cors::options(ask, level.methods()).await;
     }
     if ask.swift.options.read_only && !matches!(ask.method, Method::GET | Method::HEAD) {
         let why = "Writes are disabled for this account.";
@@ -259,35 +251,14 @@ async fn route(ask: &Arc<Ask>) -> Answer {
         return extract::extract(ask).await;
     }
     match level {
-        (None, _) => account::handle(ask).await,
-        (Some(_), None) => container::handle(ask).await,
-        (Some(_), Some(_)) => objects::handle(ask).await,
+        Level::Account => account::handle(ask).await,
+        Level::Container => container::handle(ask).await,
+        Level::Object => objects::handle(ask).await,
     }
 }
 
 fn operation(ask: &Ask) -> &'static str {
-    let level = match (&ask.path.container, &ask.path.object) {
-        (None, _) => 0,
-        (Some(_), None) => 1,
-        (Some(_), Some(_)) => 2,
-    };
-    match (ask.method.as_str(), level) {
-        ("GET", 0) => "SwiftListContainers",
-        ("HEAD", 0) => "SwiftHeadAccount",
-        ("POST", 0) => "SwiftPostAccount",
-        ("GET", 1) => "SwiftListObjects",
-        ("HEAD", 1) => "SwiftHeadContainer",
-        ("PUT", 1) => "SwiftPutContainer",
-        ("POST", 1) => "SwiftPostContainer",
-        ("DELETE", 1) => "SwiftDeleteContainer",
-        ("GET", 2) => "SwiftGetObject",
-        ("HEAD", 2) => "SwiftHeadObject",
-        ("PUT", 2) => "SwiftPutObject",
-        ("POST", 2) => "SwiftPostObject",
-        ("DELETE", 2) => "SwiftDeleteObject",
-        ("COPY", 2) => "SwiftCopyObject",
-        _ => "SwiftOther",
-    }
+    routes::find(&ask.method, &ask.path).map_or("SwiftOther", |route| route.operation)
 }
 
 fn summary(ticket: &Ticket, status: StatusCode) -> Summary {

@@ -4,7 +4,7 @@
 //! request -> edge       request ids, access log, admission
 //!         -> path       account, container, object, decoded
 //!         -> principal  the token's owner (identity's tokens, or the old ones of `v1`)
-//!         -> authorize  owner, access lists, signed URLs (SEC-1)
+//!         -> authorize  identity's policy table, access lists, signed URLs (SEC-1)
 //!         -> account | container | put, read, change, copy …     one module a subject -> store
 //! answer <- cors        what a page's browser needs
 //! ```
@@ -47,6 +47,7 @@ mod ranges;
 mod read;
 mod reply;
 mod request;
+mod routes;
 mod settings;
 mod slo;
 mod staticweb;
@@ -60,6 +61,7 @@ mod versions;
 use std::time::Duration;
 
 pub use edge::{SwiftBody, SwiftEdge, Told};
+pub use routes::{Level, ROUTES, Route};
 pub use v1::{BadUsers, V1Auth};
 
 use crate::http::AdmissionOptions;

@@ -4,10 +4,11 @@
 //! own size, as in Swift. Totals themselves are exact.
 
 use http::StatusCode;
+use identity::policy::Action;
 use store::{BucketInfo, Totals};
 
+use super::authorize::granted;
 use super::limits::LISTING_MAX;
-use super::principal::Home;
 use super::reply::{Refused, bad_request, from_store, refuse, refuse_with};
 use super::request::{Ask, Container};
 use super::settings::{Changes, Settings};
@@ -57,8 +58,7 @@ pub(crate) fn check_account_change(ask: &Ask, changes: &mut Changes) -> Result<(
         let value = (removed == name.as_str()).then(|| ask.header(&removed).map(str::to_owned));
         quotas.push((removed, value.flatten()));
     }
-    let reseller = ask.principal.as_ref().is_some_and(|who| who.reseller == Home::Owner);
-    if !quotas.is_empty() && !reseller {
+    if !quotas.is_empty() && !granted(ask, Action::ObjectStoreAdministerAccount) {
         return Err(refuse(StatusCode::FORBIDDEN));
     }
     let bad = |value: &str| !value.is_empty() && value.parse::<u64>().is_err();

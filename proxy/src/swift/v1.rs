@@ -14,16 +14,25 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, StatusCode};
 use identity::KeySource;
+use identity::token::{
+    DomainRef, ProjectRef, ROLE_MEMBER, ROLE_READER, ROLE_RESELLER, ROLE_RESELLER_READER, Scope, TokenContext,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::principal::{Home, Principal};
+use super::principal::Principal;
 use super::reply::{Answer, Refused, Reply, refuse};
 
 /// How long a token lives, in seconds.
 const TOKEN_LIFE_S: u64 = 86_400;
 /// How every token of this kind begins.
 const PREFIX: &str = "AUTH_tk";
+/// Groups of the file that mean roles.
+const GROUPS: &[(&str, &[&str])] = &[
+    (".admin", &[ROLE_MEMBER, ROLE_READER]),
+    (".reseller_admin", &[ROLE_RESELLER]),
+    (".reseller_reader", &[ROLE_RESELLER_READER]),
+];
 
 /// Old authentication: its users, and the key its tokens are signed with.
 #[derive(Clone)]
@@ -147,26 +156,34 @@ impl V1Auth {
             return Ok(None);
         };
         let Claims { account, user, .. } = claims;
-        let groups = match self.user(&account, &user) {
-            Some(known) => known.groups.clone(),
-            None if self.access_key(&account, &user).await?.is_some() => vec![".admin".to_owned()],
-            None => return Ok(None),
+        let Some(known) = self.user(&account, &user) else {
+            // An access key's token is worth what whoever acts with the key is.
+            let key = self.access_key(&account, &user).await?;
+            return Ok(key.map(|key| Principal {
+                groups: vec![account.clone(), format!("{account}:{user}")],
+                ..Principal::of(key.caller.clone())
+            }));
         };
-        let has = |group: &str| groups.iter().any(|given| given == group);
-        let home = if has(".admin") { Home::Owner } else { Home::Stranger };
-        let reseller = match (has(".reseller_admin"), has(".reseller_reader")) {
-            (true, _) => Home::Owner,
-            (false, true) => Home::Reader,
-            (false, false) => Home::Stranger,
-        };
+        let has = |group: &str| known.groups.iter().any(|given| given == group);
+        let given: Vec<&str> = GROUPS
+            .iter()
+            .filter(|(group, _)| has(group))
+            .flat_map(|(_, roles)| roles.iter().copied())
+            .collect();
+        let scope = Scope::Project(ProjectRef {
+            id: account.clone(),
+            name: account.clone(),
+            domain: DomainRef {
+                id: "default".to_owned(),
+                name: "default".to_owned(),
+            },
+        });
         let mut names = vec![account.clone(), format!("{account}:{user}")];
-        names.extend(groups.iter().filter(|group| !group.starts_with('.')).cloned());
+        names.extend(known.groups.iter().filter(|group| !group.starts_with('.')).cloned());
         Ok(Some(Principal {
-            project: Some(account),
             groups: names,
             roles: Vec::new(),
-            home,
-            reseller,
+            context: Arc::new(TokenContext::vouched(&user, scope, &given)),
         }))
     }
 
@@ -199,6 +216,7 @@ fn unauthorized() -> Refused {
 
 #[cfg(test)]
 mod tests {
+    use super::super::principal::Home;
     use super::*;
 
     fn auth() -> V1Auth {

@@ -42,7 +42,9 @@ impl Edge {
         cluster.clock.set_ms(SystemClock.now_ms());
         let keys = StaticKeys::default()
             .with("main", "main-secret", "main")
-            .with("alt", "alt-secret", "alt");
+            .with("alt", "alt-secret", "alt")
+            .with_roles("reader", "reader-secret", "main", &["reader"])
+            .with_roles("none", "none-secret", "main", &[]);
         let (clock, dice) = (Arc::new(SystemClock), Arc::new(SystemDice));
         let edge = S3Edge::new(cluster.store.clone(), Arc::new(keys), clock, dice, setup.options);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -67,9 +67,9 @@ impl Edge {
         let cluster = Cluster::new(shape);
         cluster.clock.set_ms(SystemClock.now_ms());
         let tokens = StaticTokens::default()
-            .with("owner", token("alice", "p", &["member"]))
+            .with("owner", token("alice", "p", &["member", "reader"]))
             .with("reader", token("rita", "p", &["reader"]))
-            .with("other", token("bob", "q", &["member"]))
+            .with("other", token("bob", "q", &["member", "reader"]))
             .with("nobody", token("nemo", "p", &[]))
             .with("reseller", token("root", "r", &["ResellerAdmin"]));
         let options = SwiftOptions {

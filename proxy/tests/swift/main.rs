@@ -6,4 +6,5 @@ mod containers;
 mod kit;
 mod large;
 mod objects;
+mod policy_walk;
 mod signed;

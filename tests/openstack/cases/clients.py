@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import subprocess
+import tempfile
+from pathlib import Path
 
 
 def run(cluster):
@@ -23,7 +25,7 @@ def run(cluster):
     token = openstack("token", "issue")
     assert token["project_id"] == info["project"], token
     types = {service["Type"] for service in openstack("catalog", "list")}
-    assert "identity" in types, types
+    assert {"identity", "object-store", "s3"} <= types, types
     project = openstack("project", "create", "photos", "--description", "of all")
     assert openstack("project", "show", "photos")["id"] == project["id"]
     user = openstack("user", "create", "--password", "bobs-password", "--email", "bob@example.org", "bob")
@@ -52,6 +54,7 @@ def run(cluster):
     }
     issued = openstack("token", "issue", with_environment=by_credential)
     assert issued["project_id"] == project["id"], issued
+    objects(openstack, bob, cluster)
     key = openstack("ec2", "credentials", "create", with_environment=bob)
     listed = openstack("ec2", "credentials", "list", with_environment=bob)
     assert [row["Access"] for row in listed] == [key["access"]], listed
@@ -71,3 +74,29 @@ def run(cluster):
     assert done.returncode == 0 and json.loads(done.stdout)["project_id"] == info["project"], done.stderr
     cluster.admin("identity", "rotate-keys")
     return {}
+
+
+def objects(openstack, bob, cluster):
+    """Containers and objects by the same client; what Swift stores, S3 reads."""
+    with tempfile.TemporaryDirectory(prefix="halo-openstack-") as folder:
+        folder = Path(folder)
+        content = os.urandom(300_000)
+        (folder / "photo.raw").write_bytes(content)
+        openstack("container", "create", "album", with_environment=bob)
+        made = openstack("object", "create", "album", str(folder / "photo.raw"), "--name", "2026/photo.raw", with_environment=bob)
+        assert made[0]["object"] == "2026/photo.raw", made
+        listed = openstack("object", "list", "album", with_environment=bob)
+        assert [row["Name"] for row in listed] == ["2026/photo.raw"], listed
+        save = ("object", "save", "album", "2026/photo.raw", "--file", str(folder / "saved"))
+        openstack(*save, plain=True, with_environment=bob)
+        assert (folder / "saved").read_bytes() == content
+        shown = openstack("object", "show", "album", "2026/photo.raw", with_environment=bob)
+        assert int(shown["content-length"]) == len(content), shown
+        key = openstack("ec2", "credentials", "create", with_environment=bob)
+        s3 = cluster.boto_of(key)
+        assert s3.get_object(Bucket="album", Key="2026/photo.raw")["Body"].read() == content
+        openstack("ec2", "credentials", "delete", key["access"], plain=True, with_environment=bob)
+        # Somebody of another project does not see it; the administrator's token is of another project.
+        assert "album" not in {row["Name"] for row in openstack("container", "list")}
+        openstack("object", "delete", "album", "2026/photo.raw", plain=True, with_environment=bob)
+        openstack("container", "delete", "album", plain=True, with_environment=bob)

@@ -2,8 +2,6 @@
 
 import time
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from keystone import Keystone
@@ -20,7 +18,7 @@ def run(cluster):
     slowest_stop = 0.0
     for round_ in range(5):
         key = keystone.must("POST", path, {"tenant_id": project}, token)["credential"]
-        clients = [client(cluster, endpoint, key) for endpoint in cluster.s3["endpoints"]]
+        clients = [cluster.boto_of(key, endpoint) for endpoint in cluster.s3["endpoints"]]
         for one in clients:
             one.list_buckets()
         clients[0].create_bucket(Bucket=f"keys-{round_}")
@@ -34,24 +32,48 @@ def run(cluster):
             slowest_stop = max(slowest_stop, time.monotonic() - asked)
     # A disabled user's key opens nothing, and a bucket of the project is seen by its other keys.
     key = keystone.must("POST", path, {"tenant_id": project}, token)["credential"]
-    one = client(cluster, cluster.s3["endpoints"][0], key)
+    one = cluster.boto_of(key)
     names = {bucket["Name"] for bucket in one.list_buckets()["Buckets"]}
     assert names == {f"keys-{round_}" for round_ in range(5)}, names
     keystone.must("PATCH", f"/users/{user}", {"user": {"enabled": False}}, admin)
     assert not opens(one), "the key of a disabled user works"
+    roles(cluster, keystone, admin)
     return {"slowest_stop_seconds": round(slowest_stop, 3)}
 
 
-def client(cluster, endpoint, key):
-    config = Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 1})
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=key["access"],
-        aws_secret_access_key=key["secret"],
-        region_name=cluster.s3["region"],
-        config=config,
-    )
+def roles(cluster, keystone, admin):
+    """A key does what its user's role in the project allows, and no more, at every moment."""
+    project, user = keystone.tenant(admin, "roles", "roles-password", role="member")
+    token = keystone.login("roles", "roles-password", project)[1]
+    key = keystone.must("POST", f"/users/{user}/credentials/OS-EC2", {"tenant_id": project}, token)["credential"]
+    one = cluster.boto_of(key)
+    one.create_bucket(Bucket="roles")
+    one.put_object(Bucket="roles", Key="o", Body=b"kept")
+    grant = f"/projects/{project}/users/{user}/roles/"
+    ids = {row["name"]: row["id"] for row in keystone.must("GET", "/roles", None, admin)["roles"]}
+    keystone.must("PUT", grant + ids["reader"], None, admin)
+    keystone.must("DELETE", grant + ids["member"], None, admin)
+    assert one.get_object(Bucket="roles", Key="o")["Body"].read() == b"kept"
+    assert [row["Key"] for row in one.list_objects_v2(Bucket="roles")["Contents"]] == ["o"]
+    for change in (
+        lambda: one.put_object(Bucket="roles", Key="o", Body=b"changed"),
+        lambda: one.delete_object(Bucket="roles", Key="o"),
+        lambda: one.create_bucket(Bucket="roles-more"),
+        lambda: one.delete_bucket(Bucket="roles"),
+        lambda: one.copy_object(Bucket="roles", Key="p", CopySource="roles/o"),
+        lambda: one.create_multipart_upload(Bucket="roles", Key="m"),
+    ):
+        assert refusal(change) == "AccessDenied"
+    keystone.must("DELETE", grant + ids["reader"], None, admin)
+    assert not opens(one), "the key of a user without a role works"
+
+
+def refusal(change):
+    try:
+        change()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return None
 
 
 def opens(one):

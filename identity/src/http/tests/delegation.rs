@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::*;
+use crate::policy::Action;
 use crate::source::KeySource;
 
 async fn tenant_token(service: &Service, admin: &str, name: &str) -> (String, String, String) {
@@ -193,16 +194,28 @@ async fn an_s3_key_is_worth_no_more_than_its_user() {
         .await;
     let access = made.body["credential"]["access"].as_str().expect("an access key");
     let directory = service.identity.directory();
-    assert!(
-        directory.lookup(access).await.expect("answered").is_none(),
-        "a reader must not write over S3"
-    );
+    let lookup = async || directory.lookup(access).await.expect("answered");
+    let may = |key: &crate::AccessKey| {
+        (
+            key.may(Action::S3ReadObject, &tenant),
+            key.may(Action::S3WriteObject, &tenant),
+        )
+    };
+    assert_eq!(may(&lookup().await.expect("a reader's key")), (true, false));
     let member = service.role(&admin, "member").await;
-    let grant = format!("/v3/projects/{tenant}/users/{user}/roles/{member}");
-    service.ask(&admin, "PUT", &grant, None).await;
-    assert!(directory.lookup(access).await.expect("answered").is_some());
-    service.ask(&admin, "DELETE", &grant, None).await;
-    assert!(directory.lookup(access).await.expect("answered").is_none());
+    let reader = service.role(&admin, "reader").await;
+    let grant = |role: &str| format!("/v3/projects/{tenant}/users/{user}/roles/{role}");
+    service.ask(&admin, "PUT", &grant(&member), None).await;
+    let key = lookup().await.expect("a member's key");
+    assert_eq!(may(&key), (true, true));
+    assert!(
+        !key.may(Action::S3ReadObject, "another"),
+        "a key acts in its own project"
+    );
+    service.ask(&admin, "DELETE", &grant(&member), None).await;
+    assert_eq!(may(&lookup().await.expect("a reader's key")), (true, false));
+    service.ask(&admin, "DELETE", &grant(&reader), None).await;
+    assert!(lookup().await.is_none(), "without a role it opens nothing");
 }
 
 #[tokio::test(start_paused = true)]

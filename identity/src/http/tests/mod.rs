@@ -1,8 +1,10 @@
 //! The service as a whole, over a cluster in memory.
 
 mod delegation;
+mod ldap;
 mod policy_walk;
 mod resources;
+mod slapd;
 mod tokens;
 
 use std::sync::Arc;

@@ -318,3 +318,39 @@ async fn an_expired_password_is_only_good_for_changing_it() {
         StatusCode::CREATED
     );
 }
+
+#[tokio::test]
+async fn a_login_beyond_the_queue_is_told_to_come_back() {
+    let service = Service::start().await;
+    let passwords = &service.identity.passwords;
+    let mut waiting: Vec<_> = (0..300).map(|_| Box::pin(passwords.verify("x", None))).collect();
+    for one in &mut waiting {
+        let _ = futures::poll!(one.as_mut());
+    }
+    let answer = service.login(by_password("admin", ADMIN_PASSWORD), None).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["retry-after"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn judging_keys_asks_no_shard_either() {
+    let service = Service::start().await;
+    let admin = service.admin().await;
+    let (tenant, user) = service.tenant(&admin, "t", "member").await;
+    let token = service.token("t", PASSWORD, project(&tenant)).await;
+    let key = json!({ "tenant_id": tenant });
+    let path = format!("/v3/users/{user}/credentials/OS-EC2");
+    let key = service.ask(&token, "POST", &path, Some(key)).await;
+    let access = key.body["credential"]["access"].as_str().expect("made");
+    let directory = service.identity.directory();
+    let before = service.cluster.metadata.queries();
+    for _ in 0..10 {
+        // What was judged lately is judged anew.
+        tokio::time::advance(crate::records::COMPUTED_MAX).await;
+        let context = service.identity.validate_token(&token).await.expect("good");
+        assert!(context.has_role("member"));
+        let key = crate::source::KeySource::lookup(&*directory, access).await;
+        assert!(key.expect("answered").is_some());
+    }
+    assert_eq!(service.cluster.metadata.queries(), before, "questions to shards");
+}
