@@ -70,7 +70,7 @@ impl DataPlane for Rings {
     }
 }
 
-/// Six devices, each on a node of its own: the ring before uses `before` of them, the one after it `after`.
+/// Six devices, each on a node of its own: the ring before uses `before` of them, the one after it knows `after` alone.
 struct Moving {
     cluster: Cluster,
     rings: Arc<Rings>,
@@ -89,7 +89,7 @@ impl Moving {
         let cluster = Cluster::new(shape.clone());
         let mut builder = ring::Builder::from_ring(&cluster.data.ring(PolicyId::default()).unwrap(), 0);
         let first = Arc::new(over(&mut builder, before));
-        let second = Arc::new(over(&mut builder, after));
+        let second = Arc::new(only(&mut builder, after));
         let rings = Arc::new(Rings {
             data: cluster.data.clone(),
             live: Mutex::new(Arc::new(LiveRings::only(Arc::clone(&first)))),
@@ -188,6 +188,23 @@ fn over(builder: &mut ring::Builder, devices: Range<u32>) -> Ring {
         let weight = if devices.contains(&device) { 1.0 } else { 0.0 };
         builder.set_weight(ring::DeviceId(device), weight).unwrap();
     }
+    balanced(builder)
+}
+
+/// The ring that follows it, of these devices alone: the others were lost.
+fn only(builder: &mut ring::Builder, devices: Range<u32>) -> Ring {
+    for device in 0..6 {
+        let id = ring::DeviceId(device);
+        if devices.contains(&device) {
+            builder.set_weight(id, 1.0).unwrap();
+        } else {
+            builder.remove(id).unwrap();
+        }
+    }
+    balanced(builder)
+}
+
+fn balanced(builder: &mut ring::Builder) -> Ring {
     // A rebalance moves one copy of a partition at a time.
     for _ in 0..4 {
         builder.rebalance(1, 1).unwrap();

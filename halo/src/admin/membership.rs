@@ -293,6 +293,10 @@ impl<'a> Desk<'a> {
     /// Balances, applies, and keeps the builder.
     async fn apply(&mut self, what: &str) -> anyhow::Result<DoneLine> {
         let hours = u32::try_from(SystemClock.now_ms() / MS_PER_HOUR).unwrap_or(u32::MAX);
+        // Copies in as many zones as before come before equal shares; the check of space has the last word.
+        let wanted = self.builder.required_overload().max(self.builder.overload());
+        let overload = wanted.min(ring::limits::MAX_OVERLOAD);
+        self.builder.set_overload(overload)?;
         self.builder.rebalance(hours, SystemDice.u64())?;
         let ring = self.builder.ring()?;
         let wanted = NewRing {
@@ -318,10 +322,14 @@ impl<'a> Desk<'a> {
             write_private(builder, &self.builder.to_bytes())?;
             write_private(file, &ring.to_bytes())?;
         }
+        let waiting = match waiting(&ring) {
+            0 => String::new(),
+            left => format!("; {left} more wait for the next step: say it again when this one has settled"),
+        };
         Ok(DoneLine {
             done: format!(
                 "{what}: {replicas_moved} copies of partitions, about {bytes}, move to ring version {version}; see `halo ring \
-                 status`"
+                 status`{waiting}"
             ),
         })
     }
@@ -340,6 +348,15 @@ impl<'a> Desk<'a> {
         let waited = tokio::time::timeout(SETTLE_MAX, settled).await;
         waited.context("the ring has not settled yet; see `halo ring status`")?
     }
+}
+
+/// Copies that a ring still gives to drained devices: a rebalance moves one copy of a partition at a time.
+fn waiting(ring: &Ring) -> usize {
+    let drained = |id: &&DeviceId| ring.device(**id).is_some_and(|device| device.weight == 0.0);
+    let copies = ring
+        .partition_ids()
+        .flat_map(|partition| ring.primaries(partition).iter());
+    copies.filter(drained).count()
 }
 
 #[cfg(test)]

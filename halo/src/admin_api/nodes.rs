@@ -109,8 +109,11 @@ pub(super) async fn remove(
     let Some(record) = records.into_iter().find(|record| record.node == node) else {
         return Err(ApiError::new(StatusCode::NOT_FOUND, format!("no node {node} is known")));
     };
+    let done = || DoneLine {
+        done: format!("node {node} is removed; its id never comes back"),
+    };
     if record.removed {
-        return Err(refused(format!("node {node} was removed already")));
+        return Ok(Json(done()));
     }
     if client.node_status(node, LIFE_MAX).await.is_ok() {
         return Err(refused(format!("node {node} answers: stop its process first")));
@@ -128,8 +131,7 @@ pub(super) async fn remove(
     client
         .put_record(NODES_TABLE, &key, RecordCondition::Any, value, STEP_MAX)
         .await?;
-    let done = format!("node {node} is removed; its id never comes back");
-    Ok(Json(DoneLine { done }))
+    Ok(Json(done()))
 }
 
 /// Why a node that does not answer cannot be removed yet. Plain function.
