@@ -37,7 +37,11 @@ fn con_3_a_promise_that_cannot_be_verified_is_refused() {
     assert_eq!(code(&[("content-md5", "AWS HAHAHA")]), "InvalidDigest");
     assert_eq!(code(&[("content-md5", "aGVsbG8=")]), "InvalidDigest");
     assert_eq!(code(&[("x-amz-checksum-crc32", "AAAA")]), "InvalidRequest");
-    assert_eq!(code(&[("x-amz-checksum-xxhash3", "AAAA")]), "InvalidRequest");
+    assert_eq!(
+        code(&[("x-amz-checksum-xxhash3", "AAAA")]),
+        "InvalidRequest",
+        "CON-3: an algorithm that is not there is not ignored"
+    );
     assert_eq!(
         code(&[
             ("x-amz-checksum-crc32", "AAAAAA=="),
