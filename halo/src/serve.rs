@@ -268,7 +268,7 @@ impl Edges {
         if let Some(swift) = &section.swift {
             let edge = parts::swift_edge(section, swift, store.clone(), identity, at_rest, chance)?;
             for address in &swift.listen {
-                let server = edges.bind(*address).await?;
+                let server = edges.bind_swift(*address).await?;
                 edges
                     .servers
                     .spawn(server.run(edge.clone(), edges.ending.clone().cancelled_owned()));
@@ -285,9 +285,22 @@ impl Edges {
     }
 
     async fn bind(&self, address: SocketAddr) -> anyhow::Result<Server> {
+        self.bind_with(address, ServerOptions::default()).await
+    }
+
+    /// Swift's clients show header names as they come.
+    async fn bind_swift(&self, address: SocketAddr) -> anyhow::Result<Server> {
+        let options = ServerOptions {
+            title_case: true,
+            ..ServerOptions::default()
+        };
+        self.bind_with(address, options).await
+    }
+
+    async fn bind_with(&self, address: SocketAddr, options: ServerOptions) -> anyhow::Result<Server> {
         let options = ServerOptions {
             drain: DRAIN_MAX,
-            ..ServerOptions::default()
+            ..options
         };
         Ok(Server::bind_with(address, self.certificate.clone(), options).await?)
     }

@@ -208,6 +208,26 @@ pub struct SwiftSection {
     /// Refuses every write over Swift.
     #[serde(default)]
     pub read_only: bool,
+    /// How often accounts and containers may be written to and listed; each process counts by itself.
+    #[serde(default)]
+    pub ratelimit: RateLimitSection,
+}
+
+/// Rate limits of the Swift edge, with the meaning of Swift's own; none by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimitSection {
+    /// Containers made and deleted in one account, per second; 0: no limit.
+    #[serde(default)]
+    pub account: u32,
+    /// Writes per second to a container that holds so many objects: `[[objects, rate], ...]`, ascending.
+    #[serde(default)]
+    pub containers: Vec<(u64, u32)>,
+    /// Listings per second, likewise.
+    #[serde(default)]
+    pub listings: Vec<(u64, u32)>,
+    /// The longest that a request waits, in seconds (60 without); beyond it 498.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sleep_s: Option<u64>,
 }
 
 /// The identity service (Keystone v3). Lifetimes and rules must be the same on every process that has it.

@@ -13,7 +13,7 @@ use metadata::model::PolicyId;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use proxy::http::{AdmissionOptions, Tls};
 use proxy::s3::{S3Edge, S3Options};
-use proxy::swift::{SwiftEdge, SwiftOptions, V1Auth};
+use proxy::swift::{RateLimits, SwiftEdge, SwiftOptions, V1Auth};
 use ring::Ring;
 use storage_node::client::{ClientConfig, ClusterClient, RecordError};
 use storage_node::device::DeviceOptions;
@@ -237,10 +237,23 @@ pub(super) fn swift_edge(
     } else {
         None
     };
+    let limits = &section.ratelimit;
+    let mut rate_limits = RateLimits {
+        account: limits.account,
+        containers: limits.containers.clone(),
+        listings: limits.listings.clone(),
+        ..RateLimits::default()
+    };
+    rate_limits.containers.sort_unstable();
+    rate_limits.listings.sort_unstable();
+    if let Some(seconds) = limits.max_sleep_s {
+        rate_limits.sleep_max = Duration::from_secs(seconds);
+    }
     let options = SwiftOptions {
         policy: section.policy.clone(),
         v1,
         read_only: section.read_only,
+        rate_limits,
         admission: AdmissionOptions {
             bytes_max: proxy.memory_bytes,
             ..AdmissionOptions::default()

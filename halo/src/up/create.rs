@@ -277,6 +277,7 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
             v1_users_file: None,
             v1_access_keys: false,
             read_only: false,
+            ratelimit: crate::config::RateLimitSection::default(),
         }),
     });
     Config {

@@ -57,14 +57,14 @@ async fn show(ask: &Ask) -> Answer {
     let born = all.iter().map(|info| info.created_ms).min().unwrap_or(ask.now_ms);
     reply.set("x-timestamp", seconds(born));
     reply.set("x-put-timestamp", seconds(born));
-    if let Some((name, value)) = quota::old_name(&settings) {
-        reply.set(name, value);
-    }
     reply.set("accept-ranges", "bytes");
     for (name, value) in settings.iter() {
         if ask.is_owner() || !OWNERS_ONLY.contains(&name) {
             reply.set(name, value);
         }
+    }
+    if let Some((name, value)) = quota::old_name(&settings) {
+        reply.set(name, value);
     }
     reply.set("content-type", format.media_type());
     if ask.method == Method::HEAD {

@@ -99,8 +99,13 @@ pub(crate) async fn delete(ask: &Arc<Ask>) -> Answer {
             let done = store
                 .delete_object(&ask.cx, &container.bucket, key, selector, condition)
                 .await;
-            done.map_err(from_store)?;
-            return Err(not_found());
+            let mut refused = not_found();
+            if let Some((seq, null)) = done.map_err(from_store)?.version
+                && !null
+            {
+                refused.set("x-object-version-id", version_text(seq, null));
+            }
+            return Err(refused);
         }
         Err(error) => return Err(from_store(error)),
     };

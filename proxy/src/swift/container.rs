@@ -104,13 +104,14 @@ fn changes(ask: &Ask) -> Result<Changes, Refused> {
             changes.push((name.to_owned(), None));
         }
     }
-    for name in ["x-container-sync-to", "x-container-sync-key"] {
-        if ask.header(name).is_some_and(|value| !value.is_empty()) {
-            return Err(refuse_with(
-                StatusCode::NOT_IMPLEMENTED,
-                "container sync is not available",
-            ));
-        }
+    if ask.header("x-container-sync-to").is_some_and(|value| !value.is_empty()) {
+        return Err(refuse_with(
+            StatusCode::NOT_IMPLEMENTED,
+            "container sync is not available",
+        ));
+    }
+    if let Some(key) = ask.header("x-container-sync-key") {
+        changes.push(("x-container-sync-key".to_owned(), Some(key.to_owned())));
     }
     changes.extend(archive_changes(ask)?);
     quota::check_container_change(&changes)?;

@@ -7,6 +7,7 @@ use identity::token::TokenSource;
 use store::{Bucket, RequestContext, Store, StoreError};
 
 use super::SwiftOptions;
+use super::ratelimit::Pace;
 use super::reply::{Refused, from_store};
 use super::request::Container;
 use super::settings::Settings;
@@ -20,6 +21,7 @@ pub(crate) struct Swift {
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) dice: Arc<dyn Dice>,
     pub(crate) admission: Admission,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) options: Arc<SwiftOptions>,
 }
 

@@ -12,7 +12,7 @@ use store::{
     Body, BodyError, CopyChanges, CopySource, CopyTarget, ObjectRow, PutObject, PutOutcome, StoreError, VersionSelector,
 };
 
-use super::attributes::{DELETE_AT, DLO, SLO, Said, etag_text};
+use super::attributes::{DELETE_AT, DLO, LINK, LINK_ACCOUNT, SLO, Said, etag_text};
 use super::authorize::{denied, may_read, may_write};
 use super::path::{Path, container_and_object, quote};
 use super::put::{self, Target, check_name};
@@ -176,6 +176,12 @@ fn merged(ask: &Ask, row: &ObjectRow, name: &str, whole_manifest: bool) -> Resul
     }
     for (name, value) in &asked.attributes {
         said.set(name, value);
+    }
+    let account = ask
+        .header("x-symlink-target-account")
+        .filter(|account| !account.is_empty());
+    if let (Some(account), true) = (account, said.get(LINK).is_some()) {
+        said.set(LINK_ACCOUNT, account);
     }
     said.user = asked.user;
     if !fresh {

@@ -20,7 +20,8 @@ use super::request::{AnyError, Ask, Incoming, Ticket};
 use super::routes::{self, Level};
 use super::tempurl::{self, Signed};
 use super::{
-    SwiftOptions, account, authorize, bulk, container, cors, expiry, extract, formpost, info, put as objects, staticweb,
+    SwiftOptions, account, authorize, bulk, container, cors, expiry, extract, formpost, info, put as objects,
+    ratelimit, staticweb,
 };
 use crate::http::{Admission, ConnectionInfo, LogLine, Logged, Permit, Stalling, Summary};
 
@@ -56,6 +57,7 @@ impl SwiftEdge {
             clock,
             dice,
             admission,
+            pace: Arc::default(),
             options,
         };
         Self { swift }
@@ -244,6 +246,7 @@ async fn route(ask: &Arc<Ask>) -> Answer {
         let why = "Writes are disabled for this account.";
         return Err(super::reply::refuse_with(StatusCode::METHOD_NOT_ALLOWED, why));
     }
+    ratelimit::wait(ask).await?;
     if ask.query.has("bulk-delete") && matches!(ask.method, Method::POST | Method::DELETE) {
         return bulk::delete(ask).await;
     }

@@ -1,4 +1,4 @@
-//! `PUT ?extract-archive=tar|tar.gz`: every file of an archive becomes an object. The status is always 200; what went
+//! `PUT ?extract-archive=tar|tar.gz|tar.bz2`: every file of an archive becomes an object. The status is always 200; what went
 //! wrong stands in the answer's body.
 
 use std::collections::HashMap;
@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::authorize::may_write;
 use super::bulk::{FAILURES_MAX, Outcome, words};
+use super::bunzip::bunzip;
 use super::format::Format;
 use super::path::{Path, quote};
 use super::put::{self, Target};
@@ -39,6 +40,7 @@ pub(crate) async fn extract(ask: &Arc<Ask>) -> Answer {
     let body = match kind.as_str() {
         "tar" => body,
         "tar.gz" | "tgz" => gunzip(body),
+        "tar.bz2" | "tbz2" => bunzip(body),
         _ => return Err(bad_request("Unsupported archive format")),
     };
     ask.require_length()?;

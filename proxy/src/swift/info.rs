@@ -61,6 +61,9 @@ pub(crate) fn document(options: &SwiftOptions, body_bytes_max: u64) -> Value {
         },
         "versioned_writes": { "allowed_flags": ["x-versions-location", "x-history-location"] },
     });
+    if let (Some(limits), Some(map)) = (options.rate_limits.told(), info.as_object_mut()) {
+        map.insert("ratelimit".into(), limits);
+    }
     if let (true, Some(map)) = (options.v1.is_some(), info.as_object_mut()) {
         map.insert("tempauth".into(), json!({ "account_acls": true }));
     }

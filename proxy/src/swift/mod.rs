@@ -20,6 +20,7 @@ mod archive;
 mod attributes;
 mod authorize;
 mod bulk;
+mod bunzip;
 mod change;
 mod conditions;
 mod container;
@@ -44,6 +45,7 @@ mod principal;
 mod put;
 mod quota;
 mod ranges;
+mod ratelimit;
 mod read;
 mod reply;
 mod request;
@@ -61,6 +63,7 @@ mod versions;
 use std::time::Duration;
 
 pub use edge::{SwiftBody, SwiftEdge, Told};
+pub use ratelimit::RateLimits;
 pub use routes::{Level, ROUTES, Route};
 pub use v1::{BadUsers, V1Auth};
 
@@ -81,6 +84,8 @@ pub struct SwiftOptions {
     pub body_idle: Duration,
     /// The pause between two sweeps over expired objects.
     pub sweep_every: Duration,
+    /// How often an account and a container may be written to and listed.
+    pub rate_limits: RateLimits,
     /// How many requests and bytes are worked on at once.
     pub admission: AdmissionOptions,
 }
@@ -94,6 +99,7 @@ impl Default for SwiftOptions {
             deadline: Duration::from_secs(20),
             body_idle: Duration::from_secs(30),
             sweep_every: Duration::from_secs(30),
+            rate_limits: RateLimits::default(),
             admission: AdmissionOptions::default(),
         }
     }

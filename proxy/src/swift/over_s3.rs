@@ -15,12 +15,12 @@ use store::{
 };
 
 use super::attributes::{
-    DLO, LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, LINK_SLO_ETAG, SLO, SLO_ETAG, SLO_PARTS, attribute, etag_text,
-    has_expired, parse_etag, told_size,
+    DLO, LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, LINK_SLO_ETAG, SLO, SLO_ETAG, SLO_PARTS, attribute, has_expired,
+    parse_etag, told_size,
 };
 use super::large::{self, DYNAMIC_SEGMENTS_MAX, SUB_DEPTH_MAX, Segment};
 use super::path::{container_and_object, unquote};
-use super::read::LINKS_MAX;
+use super::read::{LINKS_MAX, link_etag};
 use super::reply::SEGMENT_FAILED;
 
 /// Why an object that stands for others cannot be read.
@@ -188,7 +188,7 @@ impl Source {
             let (container, object) = container_and_object(target).ok_or(Fault::Broken)?;
             let found = self.open(&container, &object).await?;
             let expected = attribute(row, LINK_ETAG);
-            if expected.is_some_and(|expected| expected != etag_text(&found.head.object.etag)) {
+            if expected.is_some_and(|expected| expected != link_etag(&found.head.object)) {
                 return Err(Fault::Broken);
             }
             reader = found;

@@ -15,7 +15,7 @@ use super::conditions;
 use super::large::{self, Large, Part};
 use super::path::{Path, container_and_object, quote};
 use super::ranges::{self, Wanted};
-use super::reply::{Answer, Content, Refused, Reply, from_store, not_found, put, refuse, refuse_with};
+use super::reply::{Answer, Content, Refused, Reply, TEXT, from_store, not_found, put, refuse, refuse_with};
 use super::request::Ask;
 
 /// So many links are followed one after the other.
@@ -121,13 +121,18 @@ fn follow<'a>(
 async fn enter(ask: &Arc<Ask>, expected: Option<&str>, links: usize) -> Result<Seen, Refused> {
     if let Some(expected) = expected {
         let itself = open_itself(ask, None).await?;
-        let now = etag_text(&itself.reader.head.object.etag);
+        let now = link_etag(&itself.reader.head.object);
         if now != expected {
             let why = format!("Object Etag '{now}' does not match X-Symlink-Target-Etag header '{expected}'");
             return Err(refuse_with(StatusCode::CONFLICT, why));
         }
     }
     follow(ask, None, links).await
+}
+
+/// The tag by which a static link knows its target: of a manifest the manifest's own, of a static link that of its target.
+pub(crate) fn link_etag(row: &ObjectRow) -> String {
+    attribute(row, LINK_ETAG).map_or_else(|| etag_text(&row.etag), str::to_owned)
 }
 
 /// The tag of a static large object, or of a plain one.
@@ -259,8 +264,8 @@ fn conditional(status: StatusCode, headers: HeaderMap) -> Refused {
         refused.headers = headers;
     } else {
         refused.headers.extend(headers.into_iter().filter(|(name, _)| {
-            name.as_ref()
-                .is_some_and(|name| name == "etag" || name == "last-modified" || name == "accept-ranges")
+            let kept = ["etag", "last-modified", "accept-ranges", "content-location"];
+            name.as_ref().is_some_and(|name| kept.contains(&name.as_str()))
         }));
         refused.body = body;
     }
@@ -284,8 +289,11 @@ async fn part(ask: &Arc<Ask>, mut reply: Reply, bytes: &Bytes, part: Part) -> An
     let size = bytes.size();
     reply.set("x-parts-count", part.count.to_string());
     let Some(range) = part.range else {
-        let kept = ["x-parts-count", "x-object-version-id"].map(|name| (name, reply.headers.get(name).cloned()));
+        let kept = ["x-parts-count", "x-object-version-id", "x-static-large-object"]
+            .map(|name| (name, reply.headers.get(name).cloned()));
         let mut refused = unsatisfiable(reply.headers, size);
+        refused.body = Content::Whole("The requested part number is not satisfiable".into());
+        refused.set("content-type", TEXT);
         for (name, value) in kept {
             if let Some(value) = value {
                 refused.set(name, value);

@@ -77,7 +77,7 @@ pub(crate) async fn put(ask: &Arc<Ask>) -> Answer {
         format => format,
     };
     let (ask, first) = (Arc::clone(ask), Bytes::from_static(b" "));
-    let work = async move { outcome(make(&ask).await).told(format) }.boxed();
+    let work = async move { outcome(make(&ask).await, format).told(format) }.boxed();
     let rest = futures::stream::unfold(Some(work), |work| async {
         let mut work = work?;
         match tokio::time::timeout(BEAT, &mut work).await {
@@ -97,29 +97,48 @@ struct Outcome {
     etag: Option<String>,
     modified: Option<String>,
     body: String,
+    /// Segments, and what is wrong with them.
+    errors: Vec<Problem>,
 }
 
-fn outcome(answer: Answer) -> Outcome {
+fn outcome(answer: Answer, format: Format) -> Outcome {
     let reply = answer.unwrap_or_else(|refused| *refused);
     let header = |name: &str| Some(reply.headers.get(name)?.to_str().ok()?.to_owned());
     let (etag, modified) = (header("etag"), header("last-modified"));
-    let body = match &reply.body {
+    let mut body = match &reply.body {
         Content::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         _ => String::new(),
     };
+    let mut errors = Vec::new();
+    if let Some(reported) = reported(&body, format) {
+        errors = reported;
+        body = super::bulk::words(reply.status).split_off(4);
+    }
     Outcome {
         status: reply.status,
         etag,
         modified,
         body,
+        errors,
     }
+}
+
+/// The problems in a report's text; `None`: it is another text.
+fn reported(text: &str, format: Format) -> Option<Vec<Problem>> {
+    if format == Format::Json {
+        let mut report: HashMap<String, Vec<Problem>> = serde_json::from_str(text).ok()?;
+        return report.remove("Errors");
+    }
+    let lines = text.strip_prefix("Errors:\n")?.lines();
+    let pairs = lines.filter_map(|line| line.rsplit_once(", "));
+    Some(pairs.map(|(name, why)| (name.to_owned(), why.to_owned())).collect())
 }
 
 impl Outcome {
     fn told(&self, format: Format) -> String {
         let status = super::bulk::words(self.status);
         if format == Format::Json {
-            let mut told = json!({ "Response Status": status, "Response Body": self.body, "Errors": [] });
+            let mut told = json!({ "Response Status": status, "Response Body": self.body, "Errors": self.errors });
             for (name, value) in [("Etag", &self.etag), ("Last Modified", &self.modified)] {
                 if let Some(value) = value {
                     told[name] = json!(value);
@@ -134,6 +153,9 @@ impl Outcome {
             }
         }
         text.push_str("Errors:\n");
+        for (name, why) in &self.errors {
+            text.push_str(&format!("{name}, {why}\n"));
+        }
         text
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use store::ObjectRow;
 
 use super::attributes::{
-    LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, LINK_SLO_ETAG, SLO_ETAG, Said, attribute, etag_text,
+    LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, LINK_SLO_ETAG, SLO_ETAG, Said, attribute, told_size,
 };
 use super::path::{Path, container_and_object, quote};
 use super::read;
@@ -97,13 +97,14 @@ async fn check_target(ask: &Arc<Ask>, path: Path, etag: &str, said: &mut Said) -
         Err(refused) => return Err(refused),
     };
     let row = &seen.reader.head.object;
-    let now = etag_text(&row.etag);
+    let now = read::link_etag(row);
     if now != etag {
         let why = format!("Object Etag '{now}' does not match X-Symlink-Target-Etag header '{etag}'");
         return Err(refuse_with(StatusCode::CONFLICT, why));
     }
     said.set(LINK_ETAG, now);
-    said.set(LINK_BYTES, super::attributes::told_size(row).to_string());
+    let bytes = attribute(row, LINK_BYTES).map_or_else(|| told_size(row).to_string(), str::to_owned);
+    said.set(LINK_BYTES, bytes);
     if let Some(etag) = attribute(row, SLO_ETAG) {
         said.set(LINK_SLO_ETAG, etag);
     }

@@ -235,5 +235,5 @@ async fn an_archive_becomes_objects() {
         .is(200)
         .json();
     assert_eq!(report["Response Status"], "400 Bad Request");
-    put("/c?extract-archive=tar.bz2").body(&block).send(&edge).await.is(400);
+    put("/c?extract-archive=tar.xz").body(&block).send(&edge).await.is(400);
 }
