@@ -32,7 +32,7 @@ fn con_3_headers_that_change_the_meaning_are_refused() {
         assert_eq!(
             code(Method::PUT, true, "", Some(header)).as_deref(),
             Some("NotImplemented"),
-            "{header:?}"
+            "CON-3: {header:?} is not ignored"
         );
     }
     for (header, expected) in [
