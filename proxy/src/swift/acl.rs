@@ -136,7 +136,9 @@ pub(crate) struct AccountAcl {
 impl AccountAcl {
     /// Reads the header's JSON.
     pub(crate) fn parse(text: &str) -> Result<Self, Refused> {
-        serde_json::from_str(text)
+        // A list would be read as the fields in their order.
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+            .and_then(|map| serde_json::from_value(map.into()))
             .map_err(|why| bad_request(format!("X-Account-Access-Control invalid: {why}\n\nInput: {text}\n")))
     }
 

@@ -137,6 +137,7 @@ async fn sec_1_accounts_that_are_somebody_elses() {
 async fn bodies_and_fields_that_make_no_sense() {
     let edge = prepared().await;
     let manifest = |body: &str| put("/c/m?multipart-manifest=put").body(body);
+    let acl = |text: &str| post("").header("x-account-access-control", text);
     let calls = vec![
         (manifest(r#"[{"path":"/c/o","unknown":1}]"#), 400),
         (manifest(r#"[{"path":"/c/o"}"#), 400),
@@ -146,6 +147,36 @@ async fn bodies_and_fields_that_make_no_sense() {
         (manifest(r#"[{"path":"/none/o"}]"#), 400),
         (manifest(r#"[{"path":"/c/o","etag":"wrong"}]"#), 400),
         (manifest(&format!("[{}", "[".repeat(5000))), 400),
+        (acl("[]"), 400),
+        (acl(r#"{"admin":"alice"}"#), 400),
+        (acl(r#"{"admin":[1]}"#), 400),
+        (acl(r#"{"owner":["alice"]}"#), 400),
+        (acl("{"), 400),
+        (post("/c").header("x-container-read", ".r:"), 400),
+        (post("/c").header("x-container-write", ".r:*"), 400),
+        (post("/c").header("x-container-meta-quota-bytes", "-1"), 400),
+        (post("/c").header("x-container-meta-quota-count", "many"), 400),
+        (post("/c").header("x-versions-location", "a/b"), 400),
+        (put("/c/n").header("x-delete-at", "soon").body("x"), 400),
+        (put("/c/n").header("x-delete-after", "-5").body("x"), 400),
+        (put("/c/n").header("x-object-manifest", "nothing").body(""), 400),
+        (put("/c/n").header("x-symlink-target", "nothing").body(""), 412),
+        (put("/c/n").header("x-symlink-target", "c/n").body(""), 400),
+        (put("/c/n").header("x-symlink-target", "c/o").body("bytes"), 400),
+        (
+            put("/c/n").header("etag", "00000000000000000000000000000000").body("x"),
+            422,
+        ),
+        (put("/c/n").header("if-none-match", "\"x\"").body("x"), 400),
+        (put("/c/o").header("if-none-match", "*").body("x"), 412),
+        (put("/c/n").header("x-copy-from", "nothing"), 412),
+        (put("/c/n").header("x-copy-from", "c/none"), 404),
+        (call("COPY", "/c/o"), 412),
+        (call("COPY", "/c/o").header("destination", "nothing"), 412),
+        (put("?extract-archive=zip").body("x"), 400),
+        (post("/c?bulk-delete").body([0xff_u8, 0xfe]), 400),
+        (call("BREW", "/c/o"), 405),
+        (call("PUT", "/c").header("x-storage-policy", "gold"), 400),
     ];
     refuses(&edge, calls).await;
 }
