@@ -1,12 +1,10 @@
 //! `cargo xtask faults`: starts `tests/faults/run.py`, which breaks real processes under the load of real clients.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use clap::Args;
 
-use crate::acceptance::{clients, python};
-use crate::cargo::{build_halo, root, step};
+use crate::cases;
 
 /// Which cases, and where the result goes.
 #[derive(Args)]
@@ -46,28 +44,18 @@ impl FaultsArgs {
 /// # Errors
 /// When a case fails.
 pub fn run(args: &FaultsArgs) -> anyhow::Result<()> {
-    let halo = build_halo()?;
-    let mut command = Command::new(python());
-    command.arg(root().join("tests/faults/run.py")).arg("--halo").arg(halo);
-    if args.small {
-        command.arg("--small");
-    }
-    for case in &args.only {
-        command.arg("--only").arg(case);
-    }
-    for (option, path) in [
-        ("--previous", &args.previous),
-        ("--report", &args.report),
-        ("--logs", &args.logs),
-    ] {
-        if let Some(path) = path {
-            command.arg(option).arg(path);
+    cases::run("faults", &args.only, |command| {
+        if args.small {
+            command.arg("--small");
         }
-    }
-    if let Some(folder) = clients() {
-        // The clients installed for the tests come first, so that an old one of the system does not hide them.
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{}:{path}", folder.display()));
-    }
-    step("faults", command.current_dir(root()))
+        for (option, path) in [
+            ("--previous", &args.previous),
+            ("--report", &args.report),
+            ("--logs", &args.logs),
+        ] {
+            if let Some(path) = path {
+                command.arg(option).arg(path);
+            }
+        }
+    })
 }

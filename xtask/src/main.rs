@@ -10,6 +10,7 @@
 mod acceptance;
 mod bench;
 mod cargo;
+mod cases;
 mod faults;
 mod openstack;
 mod operations;

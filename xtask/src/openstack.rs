@@ -1,11 +1,8 @@
 //! `cargo xtask openstack`: starts `tests/openstack/run.py`, which drives OpenStack's own clients against real processes.
 
-use std::process::Command;
-
 use clap::Args;
 
-use crate::acceptance::{clients, python};
-use crate::cargo::{build_halo, root, step};
+use crate::cases;
 
 /// Which cases.
 #[derive(Args)]
@@ -33,21 +30,9 @@ impl OpenstackArgs {
 /// # Errors
 /// When a case fails.
 pub fn run(args: &OpenstackArgs) -> anyhow::Result<()> {
-    let halo = build_halo()?;
-    let mut command = Command::new(python());
-    command
-        .arg(root().join("tests/openstack/run.py"))
-        .arg("--halo")
-        .arg(halo);
-    if args.small {
-        command.arg("--small");
-    }
-    for case in &args.only {
-        command.arg("--only").arg(case);
-    }
-    if let Some(folder) = clients() {
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{}:{path}", folder.display()));
-    }
-    step("openstack", command.current_dir(root()))
+    cases::run("openstack", &args.only, |command| {
+        if args.small {
+            command.arg("--small");
+        }
+    })
 }

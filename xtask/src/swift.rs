@@ -5,8 +5,8 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::acceptance::{clients, python};
 use crate::cargo::{build_halo, root, step};
+use crate::cases;
 
 /// Which sizes and cases.
 #[derive(Args)]
@@ -42,24 +42,15 @@ impl SwiftArgs {
 /// # Errors
 /// When a case fails.
 pub fn run(args: &SwiftArgs) -> anyhow::Result<()> {
-    let halo = build_halo()?;
     if let (Some(suite), Some(python)) = (&args.suite, &args.suite_python) {
         let mut command = Command::new("sh");
         command.arg(root().join("tests/conformance/run_swift_functional.sh"));
-        command.arg(halo).arg(suite).arg(python);
+        command.arg(build_halo()?).arg(suite).arg(python);
         return step("Swift's functional tests", command.current_dir(root()));
     }
-    let mut command = Command::new(python());
-    command.arg(root().join("tests/swift/run.py")).arg("--halo").arg(halo);
-    if args.full {
-        command.arg("--full");
-    }
-    for case in &args.only {
-        command.arg("--only").arg(case);
-    }
-    if let Some(folder) = clients() {
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{}:{path}", folder.display()));
-    }
-    step("swift", command.current_dir(root()))
+    cases::run("swift", &args.only, |command| {
+        if args.full {
+            command.arg("--full");
+        }
+    })
 }
