@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BucketId, DeviceId, MultipartId, RequestId, WriteId};
+use crate::ids::{BucketId, DeviceId, MultipartId, RequestId, Seq, WriteId};
 use crate::model::{
     Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Key, PolicyId, ProjectId, Stored, VersionSelector,
     Versioning,
@@ -53,6 +53,9 @@ pub enum Condition {
     ETagIn(Vec<ETag>),
     /// `If-None-Match: etag[, etag]`: the key is absent or has another tag.
     ETagNotIn(Vec<ETag>),
+    /// The write was made elsewhere at this time, in milliseconds since the Unix epoch, and takes it (container sync):
+    /// the key is absent or older, and was not deleted since.
+    WrittenAt(u64),
 }
 
 /// An object's new bytes.
@@ -281,6 +284,11 @@ pub enum Command {
         key_shards: u64,
         policy: PolicyId,
     },
+    /// Puts keys into the queue of a bucket that notes its changes, behind what is there; those that wait already keep
+    /// their place.
+    NoteChanges { bucket: BucketId, keys: Vec<Key> },
+    /// Drops changes that were looked at; a key that changed since stands elsewhere and stays.
+    ForgetChanges { bucket: BucketId, changes: Vec<Seq> },
 }
 
 /// A stream waiting for its blobs to be removed: since when, and its name.

@@ -3,6 +3,7 @@
 //! ```text
 //! Meta       's'                                                 the shard's counters
 //!            'f' | policy                                        the oldest ring whose commits are taken
+//!            'd'                                                 where forgetting deletions goes on
 //! Current    bucket | key                                        raw key, so a listing reads it without decoding
 //! Versions   bucket | escaped key | 00 00 | !seq                 a key's versions stand newest first
 //! Nulls      bucket | escaped key | 00 00
@@ -27,6 +28,10 @@
 //!            02 | name                                           global name -> bucket id
 //!            03 | shard                                          number of buckets in the shard
 //! Records    escaped table | 00 00 | key
+//! Changes    00 | bucket | seq                                   keys to be looked at, in the order of their last change
+//!            01 | bucket | key                                   -> seq of its row above
+//!            02 | bucket | key                                   -> when it was deleted
+//!            03 | deleted at ms | bucket | key                   deletions by age, to forget them
 //! ```
 //! All numbers are big endian and of fixed width (bucket, seq, shard and times 8 bytes, ids 16, number 2, first chunk 4,
 //! copies 1). Escaping writes the byte 00 as 00 FF; the end 00 00 sorts before every continuation, so the order of
@@ -275,6 +280,46 @@ pub(crate) fn record(table: &str, key: &str) -> Vec<u8> {
     row.extend_from_slice(&END);
     row.extend_from_slice(key.as_bytes());
     row
+}
+
+/// Where forgetting deletions goes on: a row of `meta`.
+pub(crate) const DELETIONS_FLOOR: &[u8] = b"d";
+
+/// A change; with the lowest seq the start of a bucket's changes.
+pub(crate) fn change(bucket: BucketId, seq: Seq) -> Vec<u8> {
+    tagged(0, &[&bucket.0.to_be_bytes(), &seq.0.to_be_bytes()])
+}
+
+/// The end of a bucket's changes.
+pub(crate) fn changes_end(bucket: BucketId) -> Vec<u8> {
+    tagged(0, &[&bucket.0.saturating_add(1).to_be_bytes()])
+}
+
+/// The place in the name of a row made by [`change`].
+pub(crate) fn seq_of_change(row: &[u8]) -> Option<Seq> {
+    Some(Seq(u64::from_be_bytes(row.get(9..)?.try_into().ok()?)))
+}
+
+/// Where a key's change stands.
+pub(crate) fn change_of(bucket: BucketId, key: &[u8]) -> Vec<u8> {
+    tagged(1, &[&bucket.0.to_be_bytes(), key])
+}
+
+/// When a key was deleted.
+pub(crate) fn deletion(bucket: BucketId, key: &[u8]) -> Vec<u8> {
+    tagged(2, &[&bucket.0.to_be_bytes(), key])
+}
+
+/// A deletion in the order of age.
+pub(crate) fn deletion_at(at_ms: u64, bucket: BucketId, key: &[u8]) -> Vec<u8> {
+    tagged(3, &[&at_ms.to_be_bytes(), &bucket.0.to_be_bytes(), key])
+}
+
+/// Time, bucket and key in the name of a row made by [`deletion_at`].
+pub(crate) fn parts_of_deletion_at(row: &[u8]) -> Option<(u64, BucketId, &[u8])> {
+    let at_ms = u64::from_be_bytes(row.get(1..9)?.try_into().ok()?);
+    let bucket = BucketId(u64::from_be_bytes(row.get(9..17)?.try_into().ok()?));
+    Some((at_ms, bucket, &row[17..]))
 }
 
 /// The smallest name greater than every name that begins with `prefix`; `None` when there is none.

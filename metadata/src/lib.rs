@@ -35,6 +35,11 @@ pub const COMPLETED_UPLOAD_MS: u64 = 7 * 86_400_000;
 /// How long after its id was drawn a stream may still be committed, in milliseconds of shard time (DUR-3: see
 /// [`apply`]).
 pub const STREAM_LIFE_MS: u64 = 7 * 86_400_000;
+/// How long a bucket that keeps deletions remembers one, in milliseconds of shard time: a write from elsewhere that is
+/// older than the deletion and comes later than this is taken (Swift's `reclaim_age` is the same).
+pub const DELETION_LIFE_MS: u64 = 7 * 86_400_000;
+/// How far ahead of shard time a write from elsewhere may be dated, in milliseconds: its writer's clock is wrong.
+pub const WRITTEN_AHEAD_MS: u64 = 86_400_000;
 /// How far the time in a [`WriteId`](ids::WriteId) may lie ahead of shard time, in milliseconds: beyond it the writer's
 /// clock is wrong, or the id was not made by [`WriteId::new`](ids::WriteId::new).
 pub const STREAM_AHEAD_MS: u64 = 3_600_000;

@@ -222,6 +222,25 @@ pub struct BucketConfig {
     pub documents: BTreeMap<String, Bytes>,
 }
 
+impl BucketConfig {
+    /// The document of a bucket that remembers when keys were deleted, and whose times never go back within a key
+    /// ([`DELETION_LIFE_MS`](crate::DELETION_LIFE_MS)); its content means nothing here.
+    pub const KEEP_DELETIONS: &str = "keep-deletions";
+    /// The document of a bucket that notes which keys changed; its content means nothing here.
+    pub const NOTE_CHANGES: &str = "note-changes";
+}
+
+/// A key whose latest version changed, or is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its place in the queue.
+    pub seq: Seq,
+    /// Which key.
+    pub key: Key,
+    /// When it was deleted, in milliseconds since the Unix epoch, if it is.
+    pub deleted_ms: Option<u64>,
+}
+
 /// Exact counts of a bucket, kept in the batch of every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod answer;
+mod changes;
 mod fold;
 mod objects;
 mod streams;
@@ -21,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use crate::command::ReclaimKey;
 use crate::ids::{BucketId, DeviceId, MultipartId, Seq, WriteId};
 use crate::model::{
-    BucketConfig, BucketInfo, Key, ManifestRow, MarkerRow, ObjectRow, PartRow, PolicyId, ProjectId, Record, RefRow,
-    ShortChunks, Totals, UploadRow, VersionSelector,
+    BucketConfig, BucketInfo, Change, Key, ManifestRow, MarkerRow, ObjectRow, PartRow, PolicyId, ProjectId, Record,
+    RefRow, ShortChunks, Totals, UploadRow, VersionSelector,
 };
 use crate::reply::Refusal;
 
@@ -95,6 +96,12 @@ pub enum Query {
     ShortOf { write: WriteId },
     /// The totals of many buckets of one shard, at most [`crate::PAGE_MAX`], in the order asked.
     Totals { buckets: Vec<BucketId> },
+    /// A bucket's changes behind `after`, in order.
+    Changes {
+        bucket: BucketId,
+        after: Option<Seq>,
+        limit: usize,
+    },
 }
 
 /// Parameters of a listing of current objects.
@@ -194,6 +201,8 @@ pub enum Found {
     ShortOf(Vec<ShortChunks>),
     /// [`Query::Totals`].
     Totals(Vec<Totals>),
+    /// [`Query::Changes`].
+    Changes { changes: Vec<Change>, more: bool },
 }
 
 /// One object version, as GET and HEAD need it.

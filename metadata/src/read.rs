@@ -91,6 +91,11 @@ pub(crate) fn current(rows: &dyn ReadRows, bucket: BucketId, key: &[u8]) -> Resu
     get(rows, Family::Current, &keys::current(bucket, key))
 }
 
+/// When a key was deleted last, where that is kept and it was not written since.
+pub(crate) fn deleted_ms(rows: &dyn ReadRows, bucket: BucketId, key: &[u8]) -> Result<Option<u64>, RowsError> {
+    get(rows, Family::Changes, &keys::deletion(bucket, key))
+}
+
 /// The newest row of `versions` of a key.
 pub(crate) fn newest_noncurrent(
     rows: &dyn ReadRows,

@@ -45,11 +45,13 @@ pub enum Family {
     Names = 14,
     /// Small records of services (system shard).
     Records = 15,
+    /// What changed in buckets that note it, and when their keys were deleted (container sync).
+    Changes = 16,
 }
 
 impl Family {
     /// All families, in order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Meta,
         Self::Current,
         Self::Versions,
@@ -66,6 +68,7 @@ impl Family {
         Self::Buckets,
         Self::Names,
         Self::Records,
+        Self::Changes,
     ];
 }
 

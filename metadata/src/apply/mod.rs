@@ -25,6 +25,7 @@
 //!    them.
 
 mod buckets;
+mod changes;
 mod conditions;
 mod names;
 mod objects;
@@ -210,6 +211,8 @@ fn execute(shard: &mut Shard<'_>, command: &Command, kind: ShardKind) -> Result<
             attribute,
             owner,
         } => objects::delete_marked(shard, *bucket, key, attribute, owner),
+        Command::NoteChanges { bucket, keys } => changes::note_all(shard, *bucket, keys),
+        Command::ForgetChanges { bucket, changes } => changes::forget(shard, *bucket, changes),
         Command::RaiseFence { policy, ring_version } => streams::raise_fence(shard, *policy, *ring_version),
     }
 }

@@ -10,7 +10,7 @@ use crate::{INLINE_BYTES_MAX, KEY_BYTES_MAX, keys};
 
 use super::conditions::check;
 use super::shard::{Fault, Shard};
-use super::{METADATA_BYTES_MAX, streams, versions};
+use super::{METADATA_BYTES_MAX, changes, streams, versions};
 
 pub(crate) fn put(
     shard: &mut Shard<'_>,
@@ -24,6 +24,7 @@ pub(crate) fn put(
     let versioning = shard.writable(bucket)?;
     let current = read::current(&shard.rows, bucket, key)?;
     check(condition, etag(current.as_ref()))?;
+    let modified_ms = changes::time_of(shard, bucket, key, current.as_ref(), condition)?;
     let (body, size) = match &new.body {
         NewBody::Inline(bytes) if bytes.len() > INLINE_BYTES_MAX => {
             return Err(Fault::invalid("the bytes are too many to be kept inline"));
@@ -37,7 +38,7 @@ pub(crate) fn put(
     let object = ObjectRow {
         seq: shard.next_seq(),
         null: versioning != Versioning::Enabled,
-        modified_ms: shard.now_ms(),
+        modified_ms,
         size,
         etag: new.etag,
         checksum: new.checksum.clone(),
@@ -113,6 +114,10 @@ fn delete_latest(
 ) -> Result<Ended, Fault> {
     let current = read::current(&shard.rows, bucket, key)?;
     check(condition, etag(current.as_ref()))?;
+    let at_ms = changes::time_of(shard, bucket, key, current.as_ref(), condition)?;
+    if current.is_some() || matches!(condition, Condition::WrittenAt(_)) {
+        changes::deleted(shard, bucket, key, at_ms)?;
+    }
     if versioning == Versioning::Off {
         let Some(object) = current else { return Ok(None) };
         versions::end_current(shard, bucket, key, &object)?;
@@ -124,7 +129,7 @@ fn delete_latest(
     let marker = MarkerRow {
         seq,
         null,
-        modified_ms: shard.now_ms(),
+        modified_ms: at_ms,
         owner: owner.to_owned(),
     };
     versions::add_marker(shard, bucket, key, marker)?;
@@ -155,6 +160,12 @@ fn delete_version(
     if selected.current || read::current(&shard.rows, bucket, key)?.is_none() {
         versions::promote(shard, bucket, key)?;
     }
+    if let (VersionRow::Object(object), true) = (&row, selected.current)
+        && read::current(&shard.rows, bucket, key)?.is_none()
+    {
+        let at_ms = changes::time_of(shard, bucket, key, Some(object), &Condition::Always)?;
+        changes::deleted(shard, bucket, key, at_ms)?;
+    }
     Ok(Some(((row.seq(), row.is_null()), matches!(row, VersionRow::Marker(_)))))
 }
 
@@ -167,7 +178,7 @@ pub(crate) fn copy(shard: &mut Shard<'_>, command: &Command) -> Result<Done, Fau
         bucket,
         key,
         condition,
-        changes,
+        changes: replaced,
         owner,
     } = command
     else {
@@ -181,11 +192,12 @@ pub(crate) fn copy(shard: &mut Shard<'_>, command: &Command) -> Result<Done, Fau
     check(source_condition, Some(&source.etag))?;
     let current = read::current(&shard.rows, *bucket, key)?;
     check(condition, etag(current.as_ref()))?;
-    let (attributes, user) = changes
+    let modified_ms = changes::time_of(shard, *bucket, key, current.as_ref(), condition)?;
+    let (attributes, user) = replaced
         .metadata
         .clone()
         .unwrap_or_else(|| (source.attributes.clone(), source.user.clone()));
-    let tags = changes.tags.clone().unwrap_or_else(|| source.tags.clone());
+    let tags = replaced.tags.clone().unwrap_or_else(|| source.tags.clone());
     check_metadata(&[&attributes, &user, &tags])?;
     let inline = read::inline(&shard.rows, *source_bucket, source_key, &source)?;
     // The new reference comes first: a copy onto itself must not end the stream it keeps.
@@ -193,7 +205,7 @@ pub(crate) fn copy(shard: &mut Shard<'_>, command: &Command) -> Result<Done, Fau
     let object = ObjectRow {
         seq: shard.next_seq(),
         null: versioning != Versioning::Enabled,
-        modified_ms: shard.now_ms(),
+        modified_ms,
         owner: owner.clone(),
         attributes,
         user,
@@ -237,8 +249,9 @@ pub(crate) fn set_metadata(
     check_metadata(&[attributes, user, &object.tags])?;
     object.attributes.clone_from(attributes);
     object.user.clone_from(user);
-    object.modified_ms = shard.now_ms();
+    object.modified_ms = changes::time_of(shard, bucket, key, Some(&object), &Condition::Always)?;
     rewrite(shard, bucket, key, object, current);
+    changes::written(shard, bucket, key)?;
     Ok(Done::Ok)
 }
 

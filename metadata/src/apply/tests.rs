@@ -4,6 +4,7 @@ mod invariants;
 mod model;
 mod ops;
 
+mod changes;
 mod exactly_once;
 mod interleavings;
 mod multipart;

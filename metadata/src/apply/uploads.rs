@@ -18,7 +18,7 @@ use crate::values::CompletedRow;
 use super::conditions::check;
 use super::objects::{become_latest, check_key, check_metadata, etag};
 use super::shard::{Fault, Shard};
-use super::streams;
+use super::{changes, streams};
 
 pub(crate) fn create(shard: &mut Shard<'_>, command: &Command) -> Result<Done, Fault> {
     let Command::CreateUpload {
@@ -130,6 +130,7 @@ pub(crate) fn complete(shard: &mut Shard<'_>, command: &Command) -> Result<Done,
     let row = open(shard, *bucket, key, *upload)?;
     let current = read::current(&shard.rows, *bucket, key)?;
     check(condition, etag(current.as_ref()))?;
+    let modified_ms = changes::time_of(shard, *bucket, key, current.as_ref(), condition)?;
     let (listed, unlisted) = choose_parts(shard, *upload, parts, row.checksum, *part_bytes_min)?;
     check_checksum(checksum.as_ref(), row.checksum)?;
 
@@ -144,7 +145,7 @@ pub(crate) fn complete(shard: &mut Shard<'_>, command: &Command) -> Result<Done,
     let object = ObjectRow {
         seq: shard.next_seq(),
         null: versioning != Versioning::Enabled,
-        modified_ms: shard.now_ms(),
+        modified_ms,
         size: listed.iter().map(|part| part.stream.size).sum(),
         etag: multipart_etag(listed.iter().map(|part| &part.md5)),
         checksum: checksum.clone(),

@@ -16,7 +16,7 @@ use crate::rows::{Family, RowsError};
 use crate::values::NullRow;
 
 use super::shard::Shard;
-use super::streams;
+use super::{changes, streams};
 
 /// Makes way for a new latest version: `current` becomes noncurrent, or ends when the newcomer replaces the null
 /// version. Afterwards the key has no row in `Current`.
@@ -51,7 +51,7 @@ pub(crate) fn set_current(
     let totals = shard.totals_mut(bucket)?;
     totals.objects += 1;
     totals.bytes += object.size;
-    Ok(())
+    changes::written(shard, bucket, key)
 }
 
 /// Adds a delete marker. The place of the latest must be free.

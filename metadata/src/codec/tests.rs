@@ -121,6 +121,21 @@ fn commands() -> Vec<Command> {
             key_shards: 8,
             policy: PolicyId(3),
         },
+        Command::NoteChanges {
+            bucket,
+            keys: vec![b"k".to_vec()],
+        },
+        Command::ForgetChanges {
+            bucket,
+            changes: vec![Seq(1), Seq(u64::MAX)],
+        },
+        Command::DeleteObject {
+            bucket,
+            key: b"k".to_vec(),
+            version: VersionSelector::Latest,
+            condition: Condition::WrittenAt(5),
+            owner: "o".into(),
+        },
         Command::Tick,
         Command::RaiseFence {
             policy: PolicyId(u16::MAX),

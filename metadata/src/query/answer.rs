@@ -7,7 +7,7 @@ use crate::reply::Refusal;
 use crate::rows::{ReadRows, RowsError};
 use crate::{PAGE_MAX, PARTS_MAX};
 
-use super::{Answer, Found, ObjectFound, Query, Summary, objects, streams, system, uploads, versions};
+use super::{Answer, Found, ObjectFound, Query, Summary, changes, objects, streams, system, uploads, versions};
 
 /// Answers a query. It costs a bounded number of rows: a page is never larger than [`PAGE_MAX`] entries and a few MiB,
 /// and no listing reads what it does not show (CON-2: what an acknowledged batch wrote is in `rows`).
@@ -81,6 +81,7 @@ pub fn answer(rows: &dyn ReadRows, query: &Query) -> Result<Answer, RowsError> {
             let totals: Result<Vec<_>, _> = buckets.iter().map(|id| read::bucket_totals(rows, *id)).collect();
             Found::Totals(totals?)
         }
+        Query::Changes { bucket, after, limit } => changes::list(rows, *bucket, *after, (*limit).min(PAGE_MAX))?,
         Query::Fence { policy } => Found::Fence(read::fence(rows, *policy)?),
         Query::ShortOf { write } => Found::ShortOf(streams::short_of(rows, *write)?),
     };
