@@ -1,21 +1,11 @@
 //! How the store's values are written in S3's words: version ids, entity tags, dates, owners, key encoding.
 
 use s3s::dto;
-use store::{ETag, Seq, VersionSelector};
+use store::{ETag, VersionSelector};
 
 use super::errors::invalid_argument;
-
-/// The version id that a null version shows.
-const NULL: &str = "null";
-
-/// A version's id as clients see it: opaque to them, 16 hex digits of its place for us.
-pub(crate) fn version_text(seq: Seq, null: bool) -> String {
-    if null {
-        NULL.to_owned()
-    } else {
-        format!("{:016x}", seq.0)
-    }
-}
+use crate::object_text::NULL;
+pub(crate) use crate::object_text::{etag_text, parse_etag, parse_seq, version_text};
 
 /// Reads a version id given by a client.
 pub(crate) fn version_selector(text: Option<&str>) -> s3s::S3Result<VersionSelector> {
@@ -29,25 +19,6 @@ pub(crate) fn version_selector(text: Option<&str>) -> s3s::S3Result<VersionSelec
     }
 }
 
-/// Reads the 16 lower-case hex digits that [`version_text`] writes.
-pub(crate) fn parse_seq(text: &str) -> Option<Seq> {
-    let plain = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if plain {
-        u64::from_str_radix(text, 16).ok().map(Seq)
-    } else {
-        None
-    }
-}
-
-/// An entity tag without quotes.
-pub(crate) fn etag_text(etag: &ETag) -> String {
-    let mut text = hex::encode(etag.md5);
-    if etag.parts > 0 {
-        text.push_str(&format!("-{}", etag.parts));
-    }
-    text
-}
-
 /// An entity tag for an answer.
 pub(crate) fn etag(etag: &ETag) -> dto::ETag {
     dto::ETag::Strong(etag_text(etag))
@@ -56,17 +27,6 @@ pub(crate) fn etag(etag: &ETag) -> dto::ETag {
 /// The entity tag of one part.
 pub(crate) fn md5_etag(md5: [u8; 16]) -> dto::ETag {
     etag(&ETag { md5, parts: 0 })
-}
-
-/// Reads an entity tag without quotes; `None` when it is none of ours and so can match nothing.
-pub(crate) fn parse_etag(text: &str) -> Option<ETag> {
-    let (digest, parts) = match text.split_once('-') {
-        Some((digest, parts)) => (digest, parts.parse().ok()?),
-        None => (text, 0),
-    };
-    let mut md5 = [0; 16];
-    hex::decode_to_slice(digest, &mut md5).ok()?;
-    Some(ETag { md5, parts })
 }
 
 /// A time for an answer.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use s3s::dto::{self, ChecksumMode, Metadata, StreamingBlob};
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result};
-use store::{BodyStream, Checksum, ObjectHead, ObjectRow};
+use store::{BodyStream, Bucket, Checksum, ObjectHead, ObjectRow};
 
 use super::checksums::{kind_dto, show_checksum};
 use super::conditions::Verdict;
@@ -26,6 +26,15 @@ struct Asked<'a> {
     key: &'a str,
     version: Option<&'a str>,
     part: Option<i32>,
+    checksum_mode: Option<&'a ChecksumMode>,
+}
+
+impl Asked<'_> {
+    /// Whether the checksum is asked for.
+    fn checksum(&self) -> bool {
+        self.checksum_mode
+            .is_some_and(|mode| mode.as_str().eq_ignore_ascii_case("ENABLED"))
+    }
 }
 
 /// The bytes that are answered.
@@ -38,7 +47,7 @@ struct Span {
 }
 
 /// Opens an object; one that the Swift API put together is opened as what it stands for.
-async fn open(edge: &Edge, caller: &Caller, asked: &Asked<'_>) -> S3Result<Whole> {
+async fn open(edge: &Edge, caller: &Caller, asked: &Asked<'_>) -> S3Result<(Bucket, Whole)> {
     let selector = version_selector(asked.version)?;
     let bucket = edge.bucket(caller, asked.bucket).await?;
     let reader = edge
@@ -52,7 +61,7 @@ async fn open(edge: &Edge, caller: &Caller, asked: &Asked<'_>) -> S3Result<Whole
     }
     let named = asked.version.is_some();
     let whole = Whole::of(&edge.store, &caller.cx, reader, named).await;
-    whole.map_err(unreadable)
+    Ok((bucket, whole.map_err(unreadable)?))
 }
 
 /// What is wrong with an object that stands for others.
@@ -192,48 +201,69 @@ fn metadata(object: &ObjectRow) -> Option<Metadata> {
     (!object.user.is_empty()).then(|| object.user.iter().cloned().collect())
 }
 
-/// The checksum to tell, only when asked for: the object's with all of it, a part's with a part, none with a range.
-async fn told(
-    edge: &Edge,
-    caller: &Caller,
-    asked: &Asked<'_>,
-    head: &ObjectHead,
-    span: &Span,
-    mode: Option<&ChecksumMode>,
-) -> S3Result<Option<Checksum>> {
-    let wanted = mode.is_some_and(|mode| mode.as_str().eq_ignore_ascii_case("ENABLED"));
-    let Some(kind) = head
-        .object
-        .checksum
-        .as_ref()
-        .filter(|_| wanted)
-        .map(|checksum| checksum.kind)
-    else {
-        return Ok(None);
-    };
-    let number = asked.part.and_then(|part| u16::try_from(part).ok());
-    match (number, head.parts) {
-        (Some(number), Some(_)) => {
-            let bucket = edge.bucket(caller, asked.bucket).await?;
-            let page = edge
-                .store
-                .object_parts(&caller.cx, &bucket, head, number.saturating_sub(1), 1);
-            let (parts, _) = page.await.map_err(from_store)?;
-            let part = parts.into_iter().find(|part| part.number == number);
-            Ok(part
-                .and_then(|part| part.checksum)
-                .map(|checksum| Checksum { kind, ..checksum }))
-        }
-        (Some(_), None) => Ok(head.object.checksum.clone()),
-        (None, _) => Ok(head.object.checksum.clone().filter(|_| !span.partial)),
-    }
-}
-
 fn status(span: &Span) -> http::StatusCode {
     if span.partial {
         http::StatusCode::PARTIAL_CONTENT
     } else {
         http::StatusCode::OK
+    }
+}
+
+/// What GET and HEAD answer alike.
+struct Found {
+    whole: Whole,
+    span: Span,
+    headers: HeaderMap,
+    metadata: Option<Metadata>,
+    checksum: Option<Checksum>,
+    /// The parts that a composite checksum of the object counts.
+    parts: u16,
+}
+
+/// Opens the object, decides the conditions, and says all but its bytes.
+async fn find(edge: &Edge, caller: &Caller, asked: &Asked<'_>) -> S3Result<Found> {
+    let (bucket, whole) = open(edge, caller, asked).await?;
+    let head = &whole.reader.head;
+    decide(caller, head)?;
+    let span = span(&whole, caller, asked.part)?;
+    let checksum = if asked.checksum() {
+        told(edge, caller, &bucket, asked, head, &span).await?
+    } else {
+        None
+    };
+    Ok(Found {
+        headers: headers(caller, head, &span),
+        metadata: metadata(&head.object),
+        checksum,
+        parts: head.parts.filter(|_| asked.part.is_none()).unwrap_or(0),
+        span,
+        whole,
+    })
+}
+
+/// The checksum to tell: the object's with all of it, a part's with a part, none with a range.
+async fn told(
+    edge: &Edge,
+    caller: &Caller,
+    bucket: &Bucket,
+    asked: &Asked<'_>,
+    head: &ObjectHead,
+    span: &Span,
+) -> S3Result<Option<Checksum>> {
+    let Some(checksum) = &head.object.checksum else {
+        return Ok(None);
+    };
+    let part = asked.part.and_then(|part| u16::try_from(part).ok());
+    match part.filter(|_| head.parts.is_some()) {
+        Some(number) => {
+            let before = number.saturating_sub(1);
+            let page = edge.store.object_parts(&caller.cx, bucket, head, before, 1).await;
+            let (parts, _) = page.map_err(from_store)?;
+            let own = parts.into_iter().find(|part| part.number == number);
+            let kind = checksum.kind;
+            Ok(own.and_then(|part| part.checksum).map(|own| Checksum { kind, ..own }))
+        }
+        None => Ok((asked.part.is_some() || !span.partial).then(|| checksum.clone())),
     }
 }
 
@@ -249,28 +279,24 @@ pub(crate) async fn get(
         key: &input.key,
         version: input.version_id.as_deref(),
         part: input.part_number,
+        checksum_mode: input.checksum_mode.as_ref(),
     };
-    let whole = open(edge, &caller, &asked).await?;
-    let head = whole.reader.head.clone();
-    decide(&caller, &head)?;
-    let span = span(&whole, &caller, asked.part)?;
-    let headers = headers(&caller, &head, &span);
-    let checksum = told(edge, &caller, &asked, &head, &span, input.checksum_mode.as_ref()).await?;
-    let parts = head.parts.filter(|_| asked.part.is_none());
+    let found = find(edge, &caller, &asked).await?;
     let mut output = dto::GetObjectOutput {
-        checksum_type: checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
-        metadata: metadata(&head.object),
+        checksum_type: found.checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
+        metadata: found.metadata,
         ..Default::default()
     };
-    show_checksum!(output, &checksum, parts.unwrap_or(0));
-    let left = span.range.end - span.range.start;
+    show_checksum!(output, &found.checksum, found.parts);
+    let status = status(&found.span);
+    let left = found.span.range.end - found.span.range.start;
     if left > 0 {
-        let stream = whole.read(span.range.clone()).await.map_err(unreadable)?;
+        let stream = found.whole.read(found.span.range).await.map_err(unreadable)?;
         output.body = Some(StreamingBlob::from(Body::http_body_unsync(Bytes { stream, left })));
     }
-    let mut response = S3Response::with_headers(output, headers);
+    let mut response = S3Response::with_headers(output, found.headers);
     // s3s sets the status of its own operations by itself; `interpret` puts this one on.
-    response.extensions.insert(status(&span));
+    response.extensions.insert(status);
     Ok(response)
 }
 
@@ -286,22 +312,17 @@ pub(crate) async fn head(
         key: &input.key,
         version: input.version_id.as_deref(),
         part: input.part_number,
+        checksum_mode: input.checksum_mode.as_ref(),
     };
-    let whole = open(edge, &caller, &asked).await?;
-    let head = whole.reader.head.clone();
-    decide(&caller, &head)?;
-    let span = span(&whole, &caller, asked.part)?;
-    let headers = headers(&caller, &head, &span);
-    let checksum = told(edge, &caller, &asked, &head, &span, input.checksum_mode.as_ref()).await?;
-    let parts = head.parts.filter(|_| asked.part.is_none());
+    let found = find(edge, &caller, &asked).await?;
     let mut output = dto::HeadObjectOutput {
-        checksum_type: checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
-        metadata: metadata(&head.object),
+        checksum_type: found.checksum.as_ref().map(|checksum| kind_dto(checksum.kind)),
+        metadata: found.metadata,
         ..Default::default()
     };
-    show_checksum!(output, &checksum, parts.unwrap_or(0));
-    let mut response = S3Response::with_headers(output, headers);
-    response.extensions.insert(status(&span));
+    show_checksum!(output, &found.checksum, found.parts);
+    let mut response = S3Response::with_headers(output, found.headers);
+    response.extensions.insert(status(&found.span));
     Ok(response)
 }
 

@@ -90,7 +90,7 @@ async fn show(ask: &Ask) -> Answer {
 }
 
 /// The account's containers by name. Their rows are small, and exact totals need all of them anyway.
-async fn all_buckets(ask: &Ask) -> Result<Vec<BucketInfo>, Refused> {
+pub(crate) async fn all_buckets(ask: &Ask) -> Result<Vec<BucketInfo>, Refused> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = ask

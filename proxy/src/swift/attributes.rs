@@ -11,6 +11,8 @@ use super::limits::{self, Subject};
 use super::path::container_and_object;
 use super::reply::{Refused, bad_request, put};
 use super::timestamp::{http_date, seconds};
+use crate::object_text::{self, NULL, parse_seq};
+pub(crate) use crate::object_text::{etag_text, version_text};
 
 /// Set on a static large object: its body is a manifest.
 pub(crate) const SLO: &str = "swift/slo";
@@ -60,49 +62,21 @@ pub(crate) fn has_expired(row: &ObjectRow, now_ms: u64) -> bool {
     at.is_some_and(|at| at.saturating_mul(1000) <= now_ms)
 }
 
-/// A tag as Swift writes it: without quotes.
-pub(crate) fn etag_text(etag: &ETag) -> String {
-    let mut text = hex::encode(etag.md5);
-    if etag.parts > 0 {
-        text.push_str(&format!("-{}", etag.parts));
-    }
-    text
-}
-
-/// Reads a tag; `None` when it is none that an object can have.
+/// Reads a tag, quoted or not; `None` when it is none that an object can have.
 pub(crate) fn parse_etag(text: &str) -> Option<ETag> {
-    let text = text.trim().trim_matches('"');
-    let (digest, parts) = match text.split_once('-') {
-        Some((digest, parts)) => (digest, parts.parse().ok()?),
-        None => (text, 0),
-    };
-    let mut md5 = [0; 16];
-    hex::decode_to_slice(digest, &mut md5).ok()?;
-    Some(ETag { md5, parts })
-}
-
-/// A version's id, the same as over S3.
-pub(crate) fn version_text(seq: Seq, null: bool) -> String {
-    if null {
-        "null".to_owned()
-    } else {
-        format!("{:016x}", seq.0)
-    }
+    object_text::parse_etag(text.trim().trim_matches('"'))
 }
 
 /// Reads `version-id`.
 pub(crate) fn version_selector(text: Option<&str>) -> Result<VersionSelector, Refused> {
     match text {
         None => Ok(VersionSelector::Latest),
-        Some("null") => Ok(VersionSelector::Null),
+        Some(NULL) => Ok(VersionSelector::Null),
         // Swift's own ids are times. None of ours is.
         Some(text) if is_time(text) => Ok(VersionSelector::Id(Seq(u64::MAX))),
-        Some(text) => {
-            let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            let seq = digits.then(|| u64::from_str_radix(text, 16).ok()).flatten();
-            let seq = seq.ok_or_else(|| bad_request("Invalid version parameter"))?;
-            Ok(VersionSelector::Id(Seq(seq)))
-        }
+        Some(text) => parse_seq(text)
+            .map(VersionSelector::Id)
+            .ok_or_else(|| bad_request("Invalid version parameter")),
     }
 }
 

@@ -74,16 +74,28 @@ fn is_zero(bytes: &u64) -> bool {
 pub(crate) enum Segment {
     /// Bytes of the manifest itself.
     Data(Bytes),
-    /// Bytes of another object of the same account, which must still be what it was.
-    Object {
-        container: String,
-        object: String,
-        /// Its tag, of a manifest its own; `None`: whatever it is.
-        etag: Option<String>,
-        size: Option<u64>,
-        range: Range<u64>,
-        manifest: bool,
-    },
+    /// Bytes of another object of the same account.
+    Object(Reference),
+}
+
+/// Bytes of an object, which must still be what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) container: String,
+    pub(crate) object: String,
+    /// Its tag, of a manifest its own; `None`: whatever it is.
+    pub(crate) etag: Option<String>,
+    size: Option<u64>,
+    pub(crate) range: Range<u64>,
+    pub(crate) manifest: bool,
+}
+
+impl Reference {
+    /// Whether the object still has the tag and size that the manifest tells.
+    pub(crate) fn fits(&self, row: &ObjectRow) -> bool {
+        let (etag, size) = identity(row, self.manifest);
+        self.etag.as_ref().is_none_or(|told| *told == etag) && self.size.is_none_or(|told| Some(told) == size)
+    }
 }
 
 impl Segment {
@@ -91,27 +103,18 @@ impl Segment {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Data(bytes) => bytes.len() as u64,
-            Self::Object { range, .. } => range.end - range.start,
+            Self::Object(Reference { range, .. }) => range.end - range.start,
         }
     }
 
     /// The same, whatever it may have become when its turn comes.
     fn of_any_tag(self) -> Self {
         match self {
-            Self::Object {
-                container,
-                object,
-                range,
-                manifest,
-                ..
-            } => Self::Object {
-                container,
-                object,
+            Self::Object(reference) => Self::Object(Reference {
                 etag: None,
                 size: None,
-                range,
-                manifest,
-            },
+                ..reference
+            }),
             data => data,
         }
     }
@@ -121,21 +124,13 @@ impl Segment {
         match self {
             // The lengths of bytes in memory fit a usize.
             Self::Data(bytes) => Self::Data(bytes.slice(part.start as usize..part.end as usize)),
-            Self::Object {
-                container,
-                object,
-                etag,
-                size,
-                range,
-                manifest,
-            } => Self::Object {
-                container: container.clone(),
-                object: object.clone(),
-                etag: etag.clone(),
-                size: *size,
-                range: range.start + part.start..range.start + part.end,
-                manifest: *manifest,
-            },
+            Self::Object(reference) => {
+                let start = reference.range.start;
+                Self::Object(Reference {
+                    range: start + part.start..start + part.end,
+                    ..reference.clone()
+                })
+            }
         }
     }
 }
@@ -203,14 +198,14 @@ pub(crate) fn segment(entry: &Entry) -> Option<Segment> {
         None => 0..entry.bytes,
         Some(range) => super::ranges::within(super::ranges::bounds(range)?, entry.bytes)?,
     };
-    Some(Segment::Object {
+    Some(Segment::Object(Reference {
         container: container.to_owned(),
         object: object.to_owned(),
         etag: Some(entry.hash.clone()),
         size: Some(entry.bytes),
         range,
         manifest: entry.sub_slo,
-    })
+    }))
 }
 
 /// The pieces of a large object that `ask` opened.
@@ -269,18 +264,18 @@ async fn dynamic(ask: &Arc<Ask>, place: &str, account: String) -> Result<Large, 
 pub(crate) fn listed(container: &str, key: &[u8], row: &ObjectRow) -> Segment {
     let manifest = attribute(row, SLO).is_some();
     let bytes = told_size(row);
-    Segment::Object {
+    Segment::Object(Reference {
         container: container.to_owned(),
         object: String::from_utf8_lossy(key).into_owned(),
         etag: Some(read::told_etag(row)),
         size: Some(bytes),
         range: 0..bytes,
         manifest,
-    }
+    })
 }
 
 /// The tag and size by which a manifest knows a segment.
-pub(crate) fn identity(row: &ObjectRow, manifest: bool) -> (String, Option<u64>) {
+fn identity(row: &ObjectRow, manifest: bool) -> (String, Option<u64>) {
     if manifest {
         let etag = attribute(row, SLO_ETAG).unwrap_or_default().to_owned();
         let size = attribute(row, SLO_SIZE).and_then(|size| size.parse().ok());
@@ -333,7 +328,8 @@ impl Large {
     }
 }
 
-fn segment_failed() -> StoreError {
+/// What ends a body whose next segment cannot be read.
+pub(crate) fn segment_failed() -> StoreError {
     StoreError::Body(BodyError {
         code: SEGMENT_FAILED,
         message: "a segment is missing or has changed".to_owned(),
@@ -363,24 +359,17 @@ fn open_segment<'a>(
 ) -> BoxFuture<'a, Result<BodyStream, Refused>> {
     let conflict = || refuse(StatusCode::CONFLICT);
     async move {
-        let (container, object, etag, size, range, manifest) = match segment {
+        let reference = match segment {
             Segment::Data(bytes) => return Ok(futures::stream::iter([Ok(bytes)]).boxed()),
-            Segment::Object {
-                container,
-                object,
-                etag,
-                size,
-                range,
-                manifest,
-            } => (container, object, etag, size, range, manifest),
+            Segment::Object(reference) => reference,
         };
         if depth >= SUB_DEPTH_MAX {
             return Err(conflict());
         }
         let path = Path {
             account: account.to_owned(),
-            container: Some(container),
-            object: Some(object),
+            container: Some(reference.container.clone()),
+            object: Some(reference.object.clone()),
         };
         let inner = Arc::new(ask.inner(Method::GET, path, referer(ask)));
         if !may_read(ask, &inner).await? {
@@ -391,16 +380,14 @@ fn open_segment<'a>(
             Err(refused) if refused.status.is_server_error() => return Err(refused),
             Err(_) => return Err(conflict()),
         };
-        let row = &seen.reader.head.object;
-        let (now, bytes) = identity(row, manifest);
-        if etag.is_some_and(|etag| etag != now) || size.is_some_and(|size| Some(size) != bytes) {
+        if !reference.fits(&seen.reader.head.object) {
             return Err(conflict());
         }
-        if manifest {
+        if reference.manifest {
             let large = open(&inner, &seen).await?;
-            return large.read_at(&inner, range, depth + 1).await;
+            return large.read_at(&inner, reference.range, depth + 1).await;
         }
-        Ok(seen.reader.read(range))
+        Ok(seen.reader.read(reference.range))
     }
     .boxed()
 }
@@ -410,14 +397,14 @@ mod tests {
     use super::*;
 
     fn object(name: &str, range: Range<u64>) -> Segment {
-        Segment::Object {
+        Segment::Object(Reference {
             container: "c".into(),
             object: name.into(),
             etag: None,
             size: None,
             range,
             manifest: false,
-        }
+        })
     }
 
     #[test]

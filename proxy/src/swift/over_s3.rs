@@ -10,18 +10,16 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use md5::{Digest, Md5};
 use store::{
-    BodyError, BodyStream, ETag, ListObjects, ObjectReader, ObjectRow, RequestContext, Store, StoreError,
-    VersionSelector,
+    BodyStream, ETag, ListObjects, ObjectReader, ObjectRow, RequestContext, Store, StoreError, VersionSelector,
 };
 
 use super::attributes::{
     DLO, LINK, LINK_ACCOUNT, LINK_BYTES, LINK_ETAG, LINK_SLO_ETAG, SLO, SLO_ETAG, SLO_PARTS, attribute, has_expired,
     parse_etag, told_size,
 };
-use super::large::{self, DYNAMIC_SEGMENTS_MAX, SUB_DEPTH_MAX, Segment};
+use super::large::{self, DYNAMIC_SEGMENTS_MAX, Reference, SUB_DEPTH_MAX, Segment};
 use super::path::{container_and_object, unquote};
 use super::read::{LINKS_MAX, link_etag};
-use super::reply::SEGMENT_FAILED;
 
 /// Why an object that stands for others cannot be read.
 #[derive(Debug)]
@@ -143,7 +141,7 @@ impl Whole {
 fn dynamic_etag(segments: &[Segment], parts: u16) -> ETag {
     let mut digest = Md5::new();
     for segment in segments {
-        if let Segment::Object { etag: Some(etag), .. } = segment {
+        if let Segment::Object(Reference { etag: Some(etag), .. }) = segment {
             digest.update(etag);
         }
     }
@@ -258,7 +256,7 @@ impl Source {
                 let source = Arc::clone(&source);
                 async move {
                     let opened = source.open_segment(piece, depth).await;
-                    opened.unwrap_or_else(|_| futures::stream::iter([Err(failed())]).boxed())
+                    opened.unwrap_or_else(|_| futures::stream::iter([Err(large::segment_failed())]).boxed())
                 }
             });
             Ok(first.chain(rest.flatten()).boxed())
@@ -267,16 +265,9 @@ impl Source {
     }
 
     async fn open_segment(self: &Arc<Self>, segment: Segment, depth: usize) -> Result<BodyStream, Fault> {
-        let (container, object, etag, size, range, manifest) = match segment {
+        let reference = match segment {
             Segment::Data(bytes) => return Ok(futures::stream::iter([Ok(bytes)]).boxed()),
-            Segment::Object {
-                container,
-                object,
-                etag,
-                size,
-                range,
-                manifest,
-            } => (container, object, etag, size, range, manifest),
+            Segment::Object(reference) => reference,
         };
         if depth >= SUB_DEPTH_MAX {
             return Err(Fault::Broken);
@@ -285,23 +276,19 @@ impl Source {
             Fault::Store(error) if error.class() != store::Class::Absent => Fault::Store(error),
             _ => Fault::Broken,
         };
-        let reader = self.open(&container, &object).await.map_err(missing)?;
+        let reader = self
+            .open(&reference.container, &reference.object)
+            .await
+            .map_err(missing)?;
         let reader = self.follow(reader).await.map_err(missing)?;
-        let row = &reader.head.object;
-        let (now, bytes) = large::identity(row, manifest);
-        if etag.is_some_and(|etag| etag != now) || size.is_some_and(|size| Some(size) != bytes) {
+        if !reference.fits(&reader.head.object) {
             return Err(Fault::Broken);
         }
-        match self.segments(&reader).await?.filter(|_| manifest) {
-            Some(segments) => Self::read(Arc::clone(self), &segments, range, depth + 1).await,
-            None => Ok(reader.read(range)),
+        if reference.manifest
+            && let Some(segments) = self.segments(&reader).await?
+        {
+            return Self::read(Arc::clone(self), &segments, reference.range, depth + 1).await;
         }
+        Ok(reader.read(reference.range))
     }
-}
-
-fn failed() -> StoreError {
-    StoreError::Body(BodyError {
-        code: SEGMENT_FAILED,
-        message: "a segment is missing or has changed".to_owned(),
-    })
 }

@@ -5,10 +5,10 @@
 
 use http::StatusCode;
 use identity::policy::Action;
-use store::{BucketInfo, Totals};
+use store::Totals;
 
+use super::account::all_buckets;
 use super::authorize::granted;
-use super::limits::LISTING_MAX;
 use super::reply::{Refused, bad_request, from_store, refuse, refuse_with};
 use super::request::{Ask, Container};
 use super::settings::{Changes, Settings};
@@ -150,22 +150,12 @@ async fn exists(ask: &Ask, container: &Container) -> Result<bool, Refused> {
 
 /// The sum over the account's containers.
 async fn account_totals(ask: &Ask) -> Result<Totals, Refused> {
-    let (mut sum, mut after) = (Totals::default(), None);
-    loop {
-        let page = ask
-            .swift
-            .store
-            .list_buckets(&ask.cx, after, String::new(), LISTING_MAX)
-            .await;
-        let (buckets, more): (Vec<BucketInfo>, bool) = page.map_err(from_store)?;
-        for totals in ask.swift.store.totals(&ask.cx, &buckets).await.map_err(from_store)? {
-            sum.bytes += totals.bytes;
-            sum.noncurrent_bytes += totals.noncurrent_bytes;
-            sum.objects += totals.objects;
-        }
-        after = buckets.last().map(|info| info.name.clone());
-        if !more || after.is_none() {
-            return Ok(sum);
-        }
+    let buckets = all_buckets(ask).await?;
+    let mut sum = Totals::default();
+    for totals in ask.swift.store.totals(&ask.cx, &buckets).await.map_err(from_store)? {
+        sum.bytes += totals.bytes;
+        sum.noncurrent_bytes += totals.noncurrent_bytes;
+        sum.objects += totals.objects;
     }
+    Ok(sum)
 }

@@ -136,15 +136,7 @@ async fn directory(ask: &Arc<Ask>, container: &Arc<Container>, prefix: &str) -> 
         }
     }
     if !container.settings.get(LISTINGS).is_some_and(is_true) {
-        let inner = ask.inner(
-            Method::GET,
-            Path {
-                object: None,
-                ..ask.path.clone()
-            },
-            ask.headers.clone(),
-        );
-        return Err(if may_read(ask, &inner).await? {
+        return Err(if may_read(ask, &the_container(ask)).await? {
             not_found()
         } else {
             super::authorize::denied(ask)
@@ -153,16 +145,17 @@ async fn directory(ask: &Arc<Ask>, container: &Arc<Container>, prefix: &str) -> 
     listing(ask, container, prefix).await
 }
 
+/// The same request for the container itself.
+fn the_container(ask: &Ask) -> Ask {
+    let path = Path {
+        object: None,
+        ..ask.path.clone()
+    };
+    ask.inner(Method::GET, path, ask.headers.clone())
+}
+
 async fn listing(ask: &Arc<Ask>, container: &Arc<Container>, prefix: &str) -> Answer {
-    let inner = ask.inner(
-        Method::GET,
-        Path {
-            object: None,
-            ..ask.path.clone()
-        },
-        ask.headers.clone(),
-    );
-    if !may_read(ask, &inner).await? {
+    if !may_read(ask, &the_container(ask)).await? {
         return Err(super::authorize::denied(ask));
     }
     let page = Page {
