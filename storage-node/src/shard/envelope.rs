@@ -72,6 +72,9 @@ pub(crate) enum RaftFault {
     /// Not understood.
     #[error("the message is malformed: {0}")]
     Malformed(String),
+    /// Too much that is committed is not applied yet: to be sent again after a pause.
+    #[error("the node has not yet applied what it was sent")]
+    Behind,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,12 +9,16 @@ use metadata::rows::Visit;
 
 use super::store::{ReadPurpose, ReadSpaces, RowStore, Space, StoreFailed, WriteSet};
 
+/// How often a held write looks whether it may go on.
+const HOLD_POLL: Duration = Duration::from_millis(1);
+
 /// The switches of a [`FaultyStore`], to be turned while it runs.
 #[derive(Debug, Default)]
 pub struct StoreFaults {
     sync_delay_us: AtomicU64,
     syncs_fail: AtomicBool,
     syncs_begun: AtomicU64,
+    rows_held: AtomicBool,
 }
 
 impl StoreFaults {
@@ -35,6 +39,11 @@ impl StoreFaults {
     /// From now on every sync fails, as a dying disk's would.
     pub fn fail_syncs(&self) {
         self.syncs_fail.store(true, Ordering::SeqCst);
+    }
+
+    /// Holds every write of rows, as a stalled disk would, or lets them go on; log and votes are written all the same.
+    pub fn hold_rows(&self, held: bool) {
+        self.rows_held.store(held, Ordering::SeqCst);
     }
 
     /// How many syncs were begun.
@@ -79,6 +88,13 @@ impl ReadSpaces for FaultyStore {
 
 impl RowStore for FaultyStore {
     fn write(&self, set: &WriteSet) -> Result<(), StoreFailed> {
+        let rows = set.rows();
+        if rows.iter().any(|row| !matches!(row.space, Space::Log | Space::State)) {
+            while self.faults.rows_held.load(Ordering::SeqCst) {
+                // The thread that applies waits here, as it would for a disk.
+                std::thread::sleep(HOLD_POLL);
+            }
+        }
         self.inner.write(set)
     }
 

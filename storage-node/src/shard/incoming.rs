@@ -1,6 +1,7 @@
 //! Raft's messages as they arrive at a replica.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::Snapshot;
 use openraft::error::RaftError;
@@ -12,6 +13,12 @@ use super::group::ShardGroup;
 use super::pool::PoolFault;
 use super::snapshot::{Part, ReceiveFault, Receiving};
 use super::types::{Applied, Vote};
+
+/// Committed entries that may wait to be applied, in bytes of the log; roughly, because entries come in groups. openraft
+/// keeps them in memory in a queue without a bound, and a node that catches up receives faster than it applies.
+pub(crate) const UNAPPLIED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How long an append waits for room; well below the sender's deadline.
+const UNAPPLIED_WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// A snapshot that is being received.
 pub(crate) struct Transfer {
@@ -33,6 +40,9 @@ impl ShardGroup {
             return Err(RaftFault::Stopped(reason));
         }
         let committed_next = message.request.leader_commit.map_or(0, |committed| committed.index + 1);
+        if !message.request.entries.is_empty() {
+            self.room_for_entries(committed_next).await?;
+        }
         let response = self
             .raft
             .append_entries(message.request)
@@ -45,6 +55,17 @@ impl ShardGroup {
                 .heard(Instant::now(), committed_next, applied_next);
         }
         Ok(response)
+    }
+
+    /// Waits until little enough of what is committed, all entries below `committed_next`, is still to be applied.
+    async fn room_for_entries(&self, committed_next: u64) -> Result<(), RaftFault> {
+        let mut applied = self.state.applied_next();
+        let near = |next: &u64| self.log.bytes_between(*next, committed_next) <= UNAPPLIED_BYTES_MAX;
+        match tokio::time::timeout(UNAPPLIED_WAIT_MAX, applied.wait_for(near)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(RaftFault::Stopped("nothing is applied any more".into())),
+            Err(_) => Err(RaftFault::Behind),
+        }
     }
 
     /// Votes, or holds an election when the leader asks for it.

@@ -138,6 +138,11 @@ impl ShardLog {
         self.inner.tail.lock().sizes.bytes()
     }
 
+    /// Bytes of the entries `from..until`, roughly.
+    pub(crate) fn bytes_between(&self, from: u64, until: u64) -> u64 {
+        self.inner.tail.lock().sizes.bytes_between(from, until)
+    }
+
     /// The last log id, as far as openraft was told.
     pub(crate) fn last(&self) -> Option<LogId> {
         self.inner.tail.lock().last

@@ -114,6 +114,16 @@ impl LogSizes {
         self.bytes
     }
 
+    /// Bytes of the entries `from..until`, roughly: those of all marks that hold one of them.
+    pub(crate) fn bytes_between(&self, from: u64, until: u64) -> u64 {
+        let latest_first = self.marks.iter().rev();
+        latest_first
+            .skip_while(|mark| mark.first >= until)
+            .take_while(|mark| mark.last >= from)
+            .map(|mark| mark.bytes)
+            .sum()
+    }
+
     /// The last index that may go by `limits`, but none above `applied`, which is the last entry that a snapshot
     /// would hold, and none from `held` on, where a transfer in progress will continue.
     pub(crate) fn purge_upto(&self, limits: LogLimits, now_ms: u64, applied: u64, held: Option<u64>) -> Option<u64> {

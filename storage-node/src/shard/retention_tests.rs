@@ -59,3 +59,13 @@ fn removed_entries_are_not_counted() {
     sizes.purged(100);
     assert_eq!(sizes.bytes(), 0);
 }
+
+#[test]
+fn bytes_between_two_entries_are_those_of_their_marks() {
+    let sizes = log_of(9);
+    assert_eq!(sizes.bytes_between(0, 9), 9 * MARK_BYTES);
+    assert_eq!(sizes.bytes_between(4, 6), 2 * MARK_BYTES);
+    assert_eq!(sizes.bytes_between(7, 100), 2 * MARK_BYTES);
+    assert_eq!(sizes.bytes_between(9, 9), 0);
+    assert_eq!(sizes.bytes_between(3, 3), 0);
+}

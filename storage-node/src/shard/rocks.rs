@@ -216,6 +216,10 @@ fn scan(
     }
     options.set_total_order_seek(true);
     options.set_iterate_upper_bound(until);
+    if space == Space::Log {
+        // Old entries are read once, for a peer that was away; the latest ones lie in memory anyway.
+        options.fill_cache(false);
+    }
     let mut rows = store.db.raw_iterator_cf_opt(&store.family(space), options);
     rows.seek(from);
     while let Some((key, value)) = rows.item() {

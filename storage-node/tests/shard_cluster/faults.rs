@@ -8,6 +8,7 @@ use metadata::command::RecordCondition;
 use metadata::ids::NodeId;
 use metadata::reply::Done;
 use storage_node::shard::{LogLimits, ReadFrom};
+use storage_node::wire::CallKind;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn con_1_a_leader_killed_during_writes_loses_and_repeats_nothing() {
@@ -118,6 +119,33 @@ async fn a_follower_that_was_away_catches_up_from_the_log() {
         Some("value".into())
     );
     assert_eq!(purged(&cluster, away), None, "it came from the log");
+}
+
+/// What waits to be applied lies in memory: a node that catches up took more of it the longer it had been away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_is_sent_little_more_than_it_applies() {
+    const UNAPPLIED_BYTES_MAX: u64 = 16 << 20;
+    const ONE_MESSAGE: u64 = 4 << 20;
+    let mut cluster = Cluster::start(3, |_| {}).await;
+    let leader = cluster.leader(SYSTEM).await;
+    let away = cluster.running().into_iter().find(|node| *node != leader).unwrap();
+    cluster.stop(away).await;
+    let large = "v".repeat(1 << 20);
+    for write in 0..32 {
+        cluster.put(&format!("key-{write}"), &large).await;
+    }
+    let last = cluster.applied_index(leader, SYSTEM).unwrap();
+    cluster.faults[&away].hold_rows(true);
+    let back = cluster.open(away).await;
+    let log_bytes = || back.status().shards[0].log_bytes;
+    let full = || (log_bytes() + ONE_MESSAGE > UNAPPLIED_BYTES_MAX).then_some(());
+    cluster.until("it was sent what it may keep waiting", full).await;
+    let sent = cluster.net.delivered(CallKind::RaftAppend);
+    let more = || (cluster.net.delivered(CallKind::RaftAppend) > sent + 30).then_some(());
+    cluster.until("more was tried", more).await;
+    assert!(log_bytes() <= UNAPPLIED_BYTES_MAX + ONE_MESSAGE, "{}", log_bytes());
+    cluster.faults[&away].hold_rows(false);
+    cluster.applied(away, SYSTEM, last).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
