@@ -11,6 +11,7 @@
 //!
 //! Knows: which part is made of which. Must not know: what a part does.
 
+mod container_sync;
 mod directories;
 mod parts;
 
@@ -276,7 +277,8 @@ impl Edges {
             let ending = edges.ending.clone();
             edges.servers.spawn(async move {
                 tokio::select! {
-                    () = edge.sweep() => {}
+                    () = edge.clone().sweep() => {}
+                    () = edge.sync() => {}
                     () = ending.cancelled() => {}
                 }
             });

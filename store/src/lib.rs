@@ -15,6 +15,7 @@
 //! ```
 
 mod bucket;
+mod changes;
 mod chunk_write;
 #[cfg(test)]
 mod cluster_tests;
@@ -54,13 +55,13 @@ pub use metadata::ids::{
     BadId, BlobId, BucketId, ClusterId, DeviceId, MultipartId, NodeId, RequestId, Seq, ShardId, WriteId,
 };
 pub use metadata::model::{
-    Attributes, Body as BodyPlace, BucketConfig, BucketInfo, BucketState, Checksum, ChecksumAlgorithm, ChecksumKind,
-    ETag, Key, MarkerRow, ObjectRow, PartRow, PolicyId, ProjectId, Record, Stream, Totals, UploadRow, UploadState,
-    VersionSelector, Versioning,
+    Attributes, Body as BodyPlace, BucketConfig, BucketInfo, BucketState, Change, Checksum, ChecksumAlgorithm,
+    ChecksumKind, ETag, Key, MarkerRow, ObjectRow, PartRow, PolicyId, ProjectId, Record, Stream, Totals, UploadRow,
+    UploadState, VersionSelector, Versioning,
 };
 pub use metadata::query::{ListObjects, ListUploads, ListVersions, Page, VersionFound};
 pub use metadata::reply::DeleteDone as DeleteOutcome;
-pub use metadata::{INLINE_BYTES_MAX, KEY_BYTES_MAX, PAGE_MAX, PARTS_MAX};
+pub use metadata::{INLINE_BYTES_MAX, KEY_BYTES_MAX, PAGE_MAX, PARTS_MAX, WRITTEN_AHEAD_MS};
 pub use storage_node::client::Planes;
 
 pub use crate::bucket::{Bucket, Created};

@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE))
 
 from cluster import Cluster  # noqa: E402
 
-CASES = ("main_job", "keystone", "matrix", "backups")
+CASES = ("main_job", "keystone", "matrix", "backups", "sync")
 
 
 class World:

@@ -14,7 +14,7 @@ pub struct SwiftArgs {
     /// 5,000 files and 3 GiB, instead of what every change is tested with.
     #[arg(long)]
     full: bool,
-    /// Only these cases: main_job, keystone, matrix, backups.
+    /// Only these cases: main_job, keystone, matrix, backups, sync.
     #[arg(long)]
     only: Vec<String>,
     /// Run Swift's own functional tests of this checkout of openstack/swift, and compare with the expected list.

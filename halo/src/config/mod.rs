@@ -13,6 +13,7 @@
 //! Knows: names, types and defaults of settings. Must not know: what a part does with them.
 //! `docs/configuration.md` lists every key.
 
+pub mod container_sync;
 pub mod ldap;
 pub mod load;
 
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use container_sync::ContainerSyncSection;
 pub use ldap::LdapSection;
 
 /// The version of the file format this release reads and writes.
@@ -211,6 +213,9 @@ pub struct SwiftSection {
     /// How often accounts and containers may be written to and listed; each process counts by itself.
     #[serde(default)]
     pub ratelimit: RateLimitSection,
+    /// Which clusters containers may be synced with.
+    #[serde(default)]
+    pub container_sync: ContainerSyncSection,
 }
 
 /// Rate limits of the Swift edge, with the meaning of Swift's own; none by default.
@@ -369,8 +374,9 @@ impl Config {
             storage.devices.iter_mut().for_each(|device| resolve(&mut device.path));
         }
         let swift = self.proxy.as_mut().and_then(|proxy| proxy.swift.as_mut());
-        if let Some(users) = swift.and_then(|swift| swift.v1_users_file.as_mut()) {
-            resolve(users);
+        if let Some(swift) = swift {
+            swift.v1_users_file.iter_mut().for_each(resolve);
+            swift.container_sync.resolve_paths(resolve);
         }
         if let Some(tls) = self.identity.as_mut().and_then(|identity| identity.tls.as_mut()) {
             resolve(&mut tls.certificate_file);

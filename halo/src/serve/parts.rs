@@ -24,6 +24,7 @@ use storage_node::wire::{
 use store::{Planes, Store, StoreOptions};
 
 use super::Chance;
+use super::container_sync;
 use super::directories::directories;
 use crate::config::{ClusterSection, Config, ProxySection, StorageSection, SwiftSection, TlsSection};
 use crate::secret::Secret;
@@ -254,6 +255,7 @@ pub(super) fn swift_edge(
         v1,
         read_only: section.read_only,
         rate_limits,
+        sync: container_sync::options(&section.container_sync)?,
         admission: AdmissionOptions {
             bytes_max: proxy.memory_bytes,
             ..AdmissionOptions::default()

@@ -14,8 +14,9 @@ use super::folder::Folder;
 use super::openstack;
 use super::plan::{CLUSTER_FILE_VERSION, ClusterFile, PlannedProcess, partition_power};
 use crate::config::{
-    AdminSection, CONFIG_VERSION, ClusterSection, Config, DeviceSection, FaultSection, IdentitySection,
-    KEY_SHARDS_DEFAULT, LogSection, NodeAddress, ProxySection, StorageSection, SwiftSection, TlsSection,
+    AdminSection, CONFIG_VERSION, ClusterSection, Config, ContainerSyncSection, DeviceSection, FaultSection,
+    IdentitySection, KEY_SHARDS_DEFAULT, LogSection, NodeAddress, ProxySection, StorageSection, SwiftSection,
+    TlsSection,
 };
 use crate::secret::{Secret, SecretError, write_private};
 
@@ -278,6 +279,7 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
             v1_access_keys: false,
             read_only: false,
             ratelimit: crate::config::RateLimitSection::default(),
+            container_sync: ContainerSyncSection::default(),
         }),
     });
     Config {

@@ -142,6 +142,12 @@ impl AccountAcl {
             .map_err(|why| bad_request(format!("X-Account-Access-Control invalid: {why}\n\nInput: {text}\n")))
     }
 
+    /// Whether one of the lists names somebody.
+    pub(crate) fn names(&self, groups: &[String]) -> bool {
+        let mut named = self.admin.iter().chain(&self.read_only).chain(&self.read_write);
+        named.any(|name| groups.contains(name))
+    }
+
     /// Brings a header into the one form that is stored and told; a list of nobody is none.
     pub(crate) fn clean(text: &str) -> Result<Option<String>, Refused> {
         if text.is_empty() {

@@ -9,6 +9,7 @@ use super::principal::Home;
 use super::reply::{Refused, refuse};
 use super::request::Ask;
 use super::routes;
+use super::settings::Settings;
 
 /// The container's list for readers.
 pub(crate) const READ: &str = "x-container-read";
@@ -32,7 +33,7 @@ pub(crate) const OWNERS_ONLY: [&str; 9] = [
 
 /// Lets a request through or refuses it; settles what the caller is in the account.
 pub(crate) async fn authorize(ask: &mut Ask) -> Result<(), Refused> {
-    if ask.by_signature.is_some() || ask.method == Method::OPTIONS {
+    if ask.by_signature.is_some() || ask.elsewhere.is_some() || ask.method == Method::OPTIONS {
         return Ok(());
     }
     if ask.path.project().is_none() {
@@ -147,11 +148,13 @@ async fn account_lets_write(ask: &Ask) -> Result<bool, Refused> {
 
 async fn account_acl(ask: &Ask) -> Result<Option<(AccountAcl, Vec<String>)>, Refused> {
     let Some(who) = &ask.principal else { return Ok(None) };
-    let settings = ask.account().await?;
-    let Some(text) = settings.get(ACCOUNT_ACL) else {
-        return Ok(None);
-    };
-    Ok(AccountAcl::parse(text).ok().map(|acl| (acl, who.groups.clone())))
+    let parse = |settings: &Settings| AccountAcl::parse(settings.get(ACCOUNT_ACL)?).ok();
+    let mut acl = parse(&*ask.account().await?);
+    // Before somebody is refused, the lists are read as they are now: who was just let in is in at once.
+    if !acl.as_ref().is_some_and(|acl| acl.names(&who.groups)) {
+        acl = parse(&Settings::of_account(&ask.swift.store, &ask.cx).await?);
+    }
+    Ok(acl.map(|acl| (acl, who.groups.clone())))
 }
 
 /// 401 to nobody, 403 to somebody.

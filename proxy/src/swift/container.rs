@@ -11,9 +11,10 @@ use super::listing::{Page, render};
 use super::objects;
 use super::path::quote;
 use super::quota;
-use super::reply::{Answer, Content, Refused, Reply, bad_request, from_store, not_found, refuse, refuse_with};
+use super::reply::{Answer, Content, Refused, Reply, bad_request, from_store, not_found, refuse};
 use super::request::{Ask, Container, is_true};
 use super::settings::{Changes, Settings, metadata_changes};
+use super::sync;
 use super::timestamp::{http_date, seconds};
 use super::versions;
 
@@ -104,21 +105,61 @@ fn changes(ask: &Ask) -> Result<Changes, Refused> {
             changes.push((name.to_owned(), None));
         }
     }
-    if ask.header("x-container-sync-to").is_some_and(|value| !value.is_empty()) {
-        return Err(refuse_with(
-            StatusCode::NOT_IMPLEMENTED,
-            "container sync is not available",
-        ));
-    }
-    if let Some(key) = ask.header("x-container-sync-key") {
-        changes.push(("x-container-sync-key".to_owned(), Some(key.to_owned())));
-    }
+    changes.extend(sync_changes(ask)?);
     changes.extend(archive_changes(ask)?);
     quota::check_container_change(&changes)?;
     if !ask.is_owner() {
         changes.retain(|(name, _)| !OWNERS_ONLY.contains(&name.as_str()));
     }
     Ok(changes)
+}
+
+/// Where the container is sent to, and the key it shares with that place.
+fn sync_changes(ask: &Ask) -> Result<Changes, Refused> {
+    let mut changes = Changes::new();
+    if let Some(to) = ask.header(sync::TO).map(str::trim) {
+        if !to.is_empty() {
+            let realms = sync::Realms(&ask.swift.options.sync);
+            realms.destination(to).map_err(bad_request)?;
+        }
+        changes.push((sync::TO.to_owned(), Some(to.to_owned())));
+    }
+    if let Some(key) = ask.header(sync::KEY) {
+        changes.push((sync::KEY.to_owned(), Some(key.to_owned())));
+    }
+    for name in [sync::TO, sync::KEY] {
+        let remove = name.replacen("x-", "x-remove-", 1);
+        if ask.headers.contains_key(remove.as_str()) && !ask.headers.contains_key(name) {
+            changes.push((name.to_owned(), None));
+        }
+    }
+    Ok(changes)
+}
+
+/// What the changes mean for container sync is arranged before they are made. Versions are not synced (Swift).
+async fn arrange_sync(
+    ask: &Ask,
+    bucket: &store::Bucket,
+    container: Option<&Container>,
+    changes: &Changes,
+) -> Result<(), Refused> {
+    let (settings, config) = match container {
+        Some(container) => (container.settings.clone(), container.config.clone()),
+        None => Default::default(),
+    };
+    let intent = sync::Intent::of(&settings, changes);
+    let enabled = match versioning(ask) {
+        Some(wanted) => wanted == Versioning::Enabled,
+        None => config.versioning == Versioning::Enabled,
+    };
+    if intent.sends() && enabled {
+        return Err(bad_request(if sync::is_source(&settings) {
+            "Cannot enable object versioning on a container configured as source of container syncing."
+        } else {
+            "Cannot configure container sync on a container with object versioning configured."
+        }));
+    }
+    sync::arrange(&ask.swift, &ask.cx, bucket, &config, &intent).await
 }
 
 /// The two places for old versions exclude each other.
@@ -212,6 +253,7 @@ async fn create(ask: &Ask) -> Answer {
         Err(StoreError::BucketTaken | StoreError::BucketBusy) => return Err(refuse(StatusCode::CONFLICT)),
         Err(error) => return Err(from_store(error)),
     };
+    arrange_sync(ask, &bucket, ask.find_container().await?.as_deref(), &changes).await?;
     set_versioning(ask, &bucket).await?;
     Settings::change_container(&ask.swift.store, &ask.cx, &bucket, &changes).await?;
     Ok(Reply::new(match created {
@@ -223,6 +265,7 @@ async fn create(ask: &Ask) -> Answer {
 async fn post(ask: &Ask) -> Answer {
     let changes = changes(ask)?;
     let container = ask.container().await?;
+    arrange_sync(ask, &container.bucket, Some(&container), &changes).await?;
     set_versioning(ask, &container.bucket).await?;
     Settings::change_container(&ask.swift.store, &ask.cx, &container.bucket, &changes).await?;
     Ok(Reply::new(StatusCode::NO_CONTENT))

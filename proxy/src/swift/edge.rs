@@ -21,7 +21,7 @@ use super::routes::{self, Level};
 use super::tempurl::{self, Signed};
 use super::{
     SwiftOptions, account, authorize, bulk, container, cors, expiry, extract, formpost, info, put as objects,
-    ratelimit, staticweb,
+    ratelimit, staticweb, sync,
 };
 use crate::http::{Admission, ConnectionInfo, LogLine, Logged, Permit, Stalling, Summary};
 
@@ -77,6 +77,20 @@ impl SwiftEdge {
         expiry::sweep(&self.swift).await
     }
 
+    /// Sends synced containers on their way, again and again; ends when dropped.
+    pub async fn sync(self) {
+        sync::run_forever(self.swift).await;
+    }
+
+    /// Sends what waits now; answers how many changes were dealt with.
+    ///
+    /// # Errors
+    /// When the store does not answer; what is left is found the next time.
+    pub async fn sync_once(&self) -> Result<usize, store::StoreError> {
+        let holder = format!("{:032x}", self.swift.dice.u128());
+        sync::round(&self.swift, &holder).await
+    }
+
     /// Answers one request.
     pub async fn serve<B>(self, request: Request<B>) -> Response<SwiftBody>
     where
@@ -112,6 +126,7 @@ impl SwiftEdge {
         let path = Path::parse(path)?;
         let mut ask = Ask::new(swift.clone(), Arc::clone(ticket), path, parts, body)?;
         self.identify(&mut ask).await?;
+        sync::judge(&mut ask).await?;
         let _ = ticket.operation.set(operation(&ask));
         let project = ask.path.project().unwrap_or_default().to_owned();
         let bytes = REQUEST_BYTES + WINDOW_BYTES.min(ask.content_length().unwrap_or(0));
@@ -130,7 +145,11 @@ impl SwiftEdge {
             refused => refused,
         };
         let ask = Arc::new(ask);
-        let page = if may_visit { staticweb::visit(&ask).await } else { None };
+        let page = if may_visit && ask.elsewhere.is_none() {
+            staticweb::visit(&ask).await
+        } else {
+            None
+        };
         let answer = match (page, allowed) {
             (Some(page), _) => page,
             // A signed URL opens a container only as a web site.
@@ -247,6 +266,9 @@ async fn route(ask: &Arc<Ask>) -> Answer {
         return Err(super::reply::refuse_with(StatusCode::METHOD_NOT_ALLOWED, why));
     }
     ratelimit::wait(ask).await?;
+    if let Some(elsewhere) = ask.elsewhere {
+        return sync::handle(ask, elsewhere).await;
+    }
     if ask.query.has("bulk-delete") && matches!(ask.method, Method::POST | Method::DELETE) {
         return bulk::delete(ask).await;
     }

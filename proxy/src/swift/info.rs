@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::SwiftOptions;
 use super::reply::{JSON, Reply};
+use super::sync::Realms;
 use super::{bulk, extract, large, limits, read, slo, tempurl};
 
 /// The document.
@@ -38,6 +39,7 @@ pub(crate) fn document(options: &SwiftOptions, body_bytes_max: u64) -> Value {
             "max_failed_extractions": bulk::FAILURES_MAX,
         },
         "container_quotas": {},
+        "container_sync": Realms(&options.sync).told(),
         "dlo": { "max_segments": 100_000 },
         "formpost": { "allowed_digests": tempurl::DIGESTS },
         "object_versioning": {},

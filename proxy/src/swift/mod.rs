@@ -4,7 +4,7 @@
 //! request -> edge       request ids, access log, admission
 //!         -> path       account, container, object, decoded
 //!         -> principal  the token's owner (identity's tokens, or the old ones of `v1`)
-//!         -> authorize  identity's policy table, access lists, signed URLs (SEC-1)
+//!         -> authorize  identity's policy table, access lists, signed URLs, other clusters' container sync (SEC-1)
 //!         -> account | container | put, read, change, copy …     one module a subject -> store
 //! answer <- cors        what a page's browser needs
 //! ```
@@ -54,6 +54,7 @@ mod settings;
 mod slo;
 mod staticweb;
 mod symlink;
+mod sync;
 mod tar;
 mod tempurl;
 mod timestamp;
@@ -65,6 +66,7 @@ use std::time::Duration;
 pub use edge::{SwiftBody, SwiftEdge, Told};
 pub use ratelimit::RateLimits;
 pub use routes::{Level, ROUTES, Route};
+pub use sync::{SyncOptions, SyncRealm};
 pub use v1::{BadUsers, V1Auth};
 
 use crate::http::AdmissionOptions;
@@ -86,6 +88,8 @@ pub struct SwiftOptions {
     pub sweep_every: Duration,
     /// How often an account and a container may be written to and listed.
     pub rate_limits: RateLimits,
+    /// Who containers may be synced with.
+    pub sync: SyncOptions,
     /// How many requests and bytes are worked on at once.
     pub admission: AdmissionOptions,
 }
@@ -100,6 +104,7 @@ impl Default for SwiftOptions {
             body_idle: Duration::from_secs(30),
             sweep_every: Duration::from_secs(30),
             rate_limits: RateLimits::default(),
+            sync: SyncOptions::default(),
             admission: AdmissionOptions::default(),
         }
     }

@@ -26,7 +26,10 @@ impl Target {
         check_name(ask.path.object())?;
         let mut said = Said::of(&ask.headers, ask.now_ms)?;
         said.fill_type(&ask.headers, ask.path.object());
-        let condition = conditions::of_write(&ask.headers)?;
+        let condition = match ask.elsewhere {
+            Some(elsewhere) => elsewhere.condition(),
+            None => conditions::of_write(&ask.headers)?,
+        };
         let container = ask.container().await?;
         Ok(Self {
             container,
@@ -61,6 +64,11 @@ pub(crate) async fn put(ask: &Arc<Ask>) -> Answer {
     if ask.header("x-copy-from").is_some_and(|from| !from.is_empty()) {
         return copy::put(ask).await;
     }
+    put_plain(ask).await
+}
+
+/// Stores the body as it is.
+pub(crate) async fn put_plain(ask: &Arc<Ask>) -> Answer {
     ask.require_length()?;
     let most = ask.swift.store.options().body_bytes_max;
     if ask.content_length().is_some_and(|length| length > most) {
@@ -113,6 +121,8 @@ pub(crate) async fn commit(
         .await;
     done.map_err(|error| match error {
         StoreError::NoSuchBucket => not_found(),
+        // What is here is as new (Swift): nothing is wrong, and nothing was done.
+        StoreError::PreconditionFailed if ask.elsewhere.is_some() => Box::new(Reply::new(StatusCode::ACCEPTED)),
         StoreError::PreconditionFailed => refuse(StatusCode::PRECONDITION_FAILED),
         other => from_store(other),
     })

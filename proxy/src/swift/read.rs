@@ -292,7 +292,10 @@ async fn part(ask: &Arc<Ask>, mut reply: Reply, bytes: &Bytes, part: Part) -> An
         let kept = ["x-parts-count", "x-object-version-id", "x-static-large-object"]
             .map(|name| (name, reply.headers.get(name).cloned()));
         let mut refused = unsatisfiable(reply.headers, size);
-        refused.body = Content::Whole("The requested part number is not satisfiable".into());
+        refused.body = match ask.method {
+            Method::HEAD => Content::Empty,
+            _ => Content::Whole("The requested part number is not satisfiable".into()),
+        };
         refused.set("content-type", TEXT);
         for (name, value) in kept {
             if let Some(value) = value {

@@ -16,6 +16,7 @@ use super::path::Path;
 use super::principal::{Home, Principal};
 use super::reply::{BROKEN, Refused, STALLED, TOO_LARGE, bad_request, from_store, not_found, refuse};
 use super::settings::Settings;
+use super::sync::Elsewhere;
 use super::tempurl::Scope;
 use crate::http::Stalled;
 
@@ -50,6 +51,11 @@ impl Query {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(given, _)| given == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether there are no parameters at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether a parameter is given.
@@ -120,6 +126,8 @@ pub(crate) struct Ask {
     pub(crate) principal: Option<Arc<Principal>>,
     /// What it may do in the account.
     pub(crate) home: Home,
+    /// The request comes from container sync.
+    pub(crate) elsewhere: Option<Elsewhere>,
     /// Access was given by a signed URL: to what it names, and to what that leads to in the key's reach.
     pub(crate) by_signature: Option<Scope>,
     body: Mutex<Option<Incoming>>,
@@ -156,6 +164,7 @@ impl Ask {
             peer,
             principal: None,
             home: Home::Stranger,
+            elsewhere: None,
             by_signature: None,
             body: Mutex::new(Some(body)),
             container: OnceCell::new(),
@@ -186,6 +195,7 @@ impl Ask {
             now_ms: self.now_ms,
             peer: self.peer,
             principal: self.principal.clone(),
+            elsewhere: None,
             by_signature,
             body: Mutex::new(None),
             container: OnceCell::new(),

@@ -55,6 +55,8 @@ enum Line {
         bytes: Vec<u8>,
     },
     Object {
+        /// Its path as it was given.
+        path: String,
         container: String,
         object: String,
         etag: Option<String>,
@@ -187,25 +189,71 @@ async fn make(ask: &Arc<Ask>) -> Answer {
         return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY));
     }
     target.check_quota(ask, size).await?;
+    let manifest = MadeManifest {
+        etag,
+        size,
+        segments: entries.len(),
+        bytes: Bytes::from(serde_json::to_vec(&entries).expect("lines of strings and numbers are JSON")),
+    };
+    keep(ask, &target, manifest).await
+}
+
+/// A manifest that was made elsewhere, as it is kept: its segments may come later.
+pub(crate) async fn put_synced(ask: &Arc<Ask>) -> Answer {
+    ask.require_length()?;
+    let target = Target::of(ask).await?;
+    let body = ask.small_body(MANIFEST_BYTES_MAX).await?;
+    let promised = ask.header("etag").map(|etag| etag.trim_matches('"').to_lowercase());
+    if promised.is_some_and(|etag| etag != hex::encode(Md5::digest(&body))) {
+        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    let entries: Vec<Entry> =
+        serde_json::from_slice(&body).map_err(|_| bad_request("Manifest must be valid JSON.\n"))?;
+    let stands =
+        |entry: &Entry| entry.data.is_some() || super::path::container_and_object(&quote(&entry.name)).is_some();
+    if entries.is_empty() || entries.len() > SEGMENTS_MAX || !entries.iter().all(stands) {
+        return Err(bad_request("The manifest's lines name no segments.\n"));
+    }
+    let manifest = MadeManifest {
+        etag: slo_etag(&entries),
+        size: entries.iter().map(length).sum(),
+        segments: entries.len(),
+        bytes: body,
+    };
+    target.check_quota(ask, manifest.bytes.len() as u64).await?;
+    keep(ask, &target, manifest).await
+}
+
+/// A manifest ready to be kept.
+struct MadeManifest {
+    /// The MD5 of its segments' tags.
+    etag: String,
+    /// The sum of its segments' bytes.
+    size: u64,
+    segments: usize,
+    /// Its lines, see [`Entry`].
+    bytes: Bytes,
+}
+
+async fn keep(ask: &Arc<Ask>, target: &Target, made: MadeManifest) -> Answer {
     let mut said = target.said.clone();
     said.set(SLO, "True");
-    said.set(SLO_ETAG, &etag);
-    said.set(SLO_SIZE, size.to_string());
-    said.set(SLO_PARTS, entries.len().to_string());
-    let manifest = Bytes::from(serde_json::to_vec(&entries).expect("lines of strings and numbers are JSON"));
+    said.set(SLO_ETAG, &made.etag);
+    said.set(SLO_SIZE, made.size.to_string());
+    said.set(SLO_PARTS, made.segments.to_string());
     let put = PutObject {
         condition: target.condition.clone(),
         attributes: said.attributes.clone(),
         user: said.user.clone(),
-        length: Some(manifest.len() as u64),
+        length: Some(made.bytes.len() as u64),
         finish: Box::new(|_: &Digests| Ok::<_, Rejected>(None)),
         ..PutObject::plain()
     };
-    let manifest_etag = hex::encode(Md5::digest(&manifest));
-    let body: Body = futures::stream::iter([Ok(manifest)]).boxed();
-    let done = put::commit(ask, &target, &said, put, body).await?;
-    let mut reply = put::created(&target, &done);
-    reply.set("etag", format!("\"{etag}\""));
+    let manifest_etag = hex::encode(Md5::digest(&made.bytes));
+    let body: Body = futures::stream::iter([Ok(made.bytes)]).boxed();
+    let done = put::commit(ask, target, &said, put, body).await?;
+    let mut reply = put::created(target, &done);
+    reply.set("etag", format!("\"{}\"", made.etag));
     reply.set("x-manifest-etag", manifest_etag);
     Ok(reply)
 }
@@ -286,6 +334,7 @@ fn line_of(line: Value) -> Result<Line, String> {
         ranges::bounds(range).ok_or("invalid range")?;
     }
     Ok(Line::Object {
+        path: path.clone(),
         container: container.to_owned(),
         object: object.to_owned(),
         etag: wanted
@@ -303,6 +352,7 @@ pub(crate) async fn check_elsewhere(target: &Arc<Ask>, seen: &Seen) -> Result<()
     for entry in large::entries(seen.reader.clone()).await? {
         if let Some((container, object)) = entry.name.trim_start_matches('/').split_once('/') {
             lines.push(Line::Object {
+                path: entry.name.clone(),
                 container: container.to_owned(),
                 object: object.to_owned(),
                 etag: Some(entry.hash).filter(|hash| !hash.is_empty()),
@@ -357,6 +407,7 @@ async fn check(ask: &Arc<Ask>, lines: &[Line]) -> Result<(Vec<Entry>, Vec<Proble
                 ..Entry::default()
             }),
             Line::Object {
+                path,
                 container,
                 object,
                 etag,
@@ -367,10 +418,10 @@ async fn check(ask: &Arc<Ask>, lines: &[Line]) -> Result<(Vec<Entry>, Vec<Proble
                 match found.get(&(container.clone(), object.clone())) {
                     Some(Ok(look)) => match look.entry(&name, etag.as_deref(), *size, range.clone()) {
                         Ok(entry) => entries.push(entry),
-                        Err(why) => problems.push((quote(&name), why)),
+                        Err(why) => problems.push((quote(path), why)),
                     },
-                    Some(Err(why)) => problems.push((quote(&name), why.clone())),
-                    None => problems.push((quote(&name), "404 Not Found".to_owned())),
+                    Some(Err(why)) => problems.push((quote(path), why.clone())),
+                    None => problems.push((quote(path), "404 Not Found".to_owned())),
                 }
             }
         }

@@ -78,9 +78,22 @@ pub(crate) async fn read_headers(ask: &Arc<Ask>, said: &mut Said) -> Result<bool
         said.set("content-type", "application/symlink");
     }
     if let Some(etag) = ask.header("x-symlink-target-etag").filter(|etag| !etag.is_empty()) {
-        check_target(ask, path, etag.trim_matches('"'), said).await?;
+        if ask.elsewhere.is_some() {
+            as_told(ask, etag.trim_matches('"'), said);
+        } else {
+            check_target(ask, path, etag.trim_matches('"'), said).await?;
+        }
     }
     Ok(true)
+}
+
+/// A static link that was made elsewhere may come before its target.
+fn as_told(ask: &Ask, etag: &str, said: &mut Said) {
+    said.set(LINK_ETAG, etag);
+    let bytes = ask.header("x-symlink-target-bytes");
+    if let Some(bytes) = bytes.filter(|bytes| bytes.parse::<u64>().is_ok()) {
+        said.set(LINK_BYTES, bytes);
+    }
 }
 
 /// A static link is made only to what is there under that tag.

@@ -35,6 +35,19 @@ pub(crate) fn parse_http_date(text: &str) -> Option<u64> {
     Some(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
 }
 
+/// The milliseconds in `1400000000.12345`, `1400000000` or `1400000000.12345_0000000000000001` (Swift's own form).
+pub(crate) fn parse_milliseconds(text: &str) -> Option<u64> {
+    let (seconds, rest) = text.split_once('.').unwrap_or((text, "0"));
+    let fraction = rest.split_once('_').map_or(rest, |(fraction, _)| fraction);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Ten digits of seconds reach beyond the year 2200.
+    if !digits(seconds) || !digits(fraction) || seconds.len() > 10 {
+        return None;
+    }
+    let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
+    Some(seconds.parse::<u64>().ok()? * 1000 + thousandths.parse::<u64>().ok()?)
+}
+
 /// The seconds in `1400000000` or `2014-05-13T16:53:20Z`.
 pub(crate) fn parse_seconds_or_iso(text: &str) -> Option<u64> {
     if let Ok(seconds) = text.parse() {
@@ -63,6 +76,34 @@ mod tests {
         assert_eq!(iso(1_400_000_000_123), "2014-05-13T16:53:20.123000");
         assert_eq!(http_date(1_400_000_000_123), "Tue, 13 May 2014 16:53:21 GMT");
         assert_eq!(http_date(1_400_000_000_000), "Tue, 13 May 2014 16:53:20 GMT");
+    }
+
+    #[test]
+    fn times_of_others_are_read_to_the_millisecond() {
+        assert_eq!(parse_milliseconds("1400000000.12345"), Some(1_400_000_000_123));
+        assert_eq!(parse_milliseconds("1400000000.1"), Some(1_400_000_000_100));
+        assert_eq!(parse_milliseconds("1400000000"), Some(1_400_000_000_000));
+        assert_eq!(
+            parse_milliseconds("1400000000.12345_00000000000000ab"),
+            Some(1_400_000_000_123)
+        );
+        assert_eq!(parse_milliseconds(&seconds(1_400_000_000_009)), Some(1_400_000_000_009));
+        for bad in [
+            "",
+            "x",
+            "-1",
+            "1.x",
+            "1e9",
+            "1.",
+            ".5",
+            "1 ",
+            "99999999999",
+            "0x10",
+            "1.5.5",
+            "nan",
+        ] {
+            assert_eq!(parse_milliseconds(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -180,7 +180,7 @@ async fn absurd_headers() {
         .header("x-container-sync-to", "//realm/cluster/a/c")
         .send(&edge)
         .await
-        .is(501);
+        .is(400);
     put("/d")
         .header("x-storage-policy", "unknown")
         .send(&edge)

@@ -11,3 +11,4 @@ mod policy_walk;
 mod refused;
 mod signed;
 mod statistics;
+mod sync;
