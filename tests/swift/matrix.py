@@ -148,6 +148,12 @@ def static_large(s3, swift):
                    MetadataDirective="REPLACE", Metadata={"kind": "copy"})
     assert swift("GET", "/both/slo-copy").content == whole
     assert s3.head_object(Bucket="both", Key="slo-copy")["Metadata"] == {"kind": "copy"}
+    # Part of an upload it is not: that would copy the manifest.
+    upload = s3.create_multipart_upload(Bucket="both", Key="mp-of-slo")["UploadId"]
+    for more in ({}, {"CopySourceRange": "bytes=0-9"}):
+        refused(s3.upload_part_copy, 501, Bucket="both", Key="mp-of-slo", UploadId=upload, PartNumber=1,
+                CopySource={"Bucket": "both", "Key": "slo"}, **more)
+    s3.abort_multipart_upload(Bucket="both", Key="mp-of-slo", UploadId=upload)
     # A manifest in a manifest; a segment that changed.
     nested = json.dumps([{"path": "/both/slo", "range": "1048570-1048589"}, {"path": "/segments/slo/1"}])
     assert swift("PUT", "/both/nested?multipart-manifest=put", nested).status == 201
