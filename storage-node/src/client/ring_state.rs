@@ -62,6 +62,10 @@ pub struct RingState {
     /// The failed devices that the cluster noticed by itself: they are taken back by themselves when they serve again.
     #[serde(default)]
     pub noticed: BTreeSet<u32>,
+    /// Devices that were stood in for at some time since the change began: what was written then may lack its copy there,
+    /// although the rings before and after it both name them.
+    #[serde(default)]
+    pub stood_in_for: BTreeSet<u32>,
 }
 
 /// Who says of devices that they failed, or are back.
@@ -159,6 +163,7 @@ impl RingState {
             since_ms: now_ms,
             done_ms: Some(now_ms),
             noticed: BTreeSet::new(),
+            stood_in_for: BTreeSet::new(),
         }
     }
 
@@ -277,12 +282,17 @@ impl RingState {
             previous: None,
             paused: false,
             done_ms: Some(now_ms),
+            stood_in_for: BTreeSet::new(),
             ..self.clone()
         })
     }
 
     fn moving_to(&self, mut file: LiveFile, previous: Option<LiveFile>, reason: Reason, now_ms: u64) -> Self {
         file.epoch = self.current.epoch + 1;
+        let mut stood_in_for = self.stood_in_for.clone();
+        if self.phase != Phase::Settled {
+            stood_in_for.extend(&self.current.failed);
+        }
         Self {
             format: STATE_FORMAT,
             current: file,
@@ -295,6 +305,7 @@ impl RingState {
             since_ms: now_ms,
             done_ms: None,
             noticed: self.noticed.clone(),
+            stood_in_for,
         }
     }
 }
@@ -398,6 +409,19 @@ mod tests {
                 .failed,
             BTreeSet::new()
         );
+    }
+
+    #[test]
+    fn heal_1_who_was_stood_in_for_is_remembered_until_the_change_is_done() {
+        let seven = BTreeSet::from([7]);
+        let failed = first().devices(&seven, true, Says::Operator, 2).unwrap();
+        assert!(failed.stood_in_for.is_empty());
+        let back = failed.devices(&seven, false, Says::Operator, 3).unwrap();
+        assert_eq!(back.stood_in_for, seven);
+        assert_eq!(back.abort(4).unwrap().stood_in_for, seven);
+        let done = back.fenced(5).unwrap().retired(5, 4).unwrap();
+        assert!(done.stood_in_for.is_empty());
+        assert!(done.apply(file(4), 5).unwrap().stood_in_for.is_empty());
     }
 
     #[test]

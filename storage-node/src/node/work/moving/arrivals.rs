@@ -44,15 +44,17 @@ fn last_key(placement: u64) -> BlobKey {
     }
 }
 
-/// The partitions that `device` holds by the current ring and not by the one before, in order; none while one ring is
-/// live.
+/// The partitions that `device` holds by the current ring and not by the one before, in order, or all of them when it was
+/// stood in for meanwhile (HEAL-1): what was written then went elsewhere. None while one ring is live.
 pub(in crate::node::work) fn arrivals(live: &LiveRings, device: DeviceId) -> Vec<u32> {
     let Some(previous) = &live.previous else {
         return Vec::new();
     };
     let now = &live.current.ring;
+    let missed_writes = live.state.stood_in_for.contains(&device.0);
     now.partition_ids()
-        .filter(|partition| holds(now, *partition, device) && !holds(&previous.ring, *partition, device))
+        .filter(|partition| holds(now, *partition, device))
+        .filter(|partition| missed_writes || !holds(&previous.ring, *partition, device))
         .map(|partition| partition.0)
         .collect()
 }
@@ -156,6 +158,22 @@ pub(in crate::node::work) mod tests {
         assert_eq!(Span::of(0, 4).before(), None);
         assert!(Span::of(1, 4).before().unwrap() < Span::of(1, 4).end());
         assert_eq!(Span::of(1, 4).before(), Some(Span::of(0, 4).end()));
+    }
+
+    /// Found by the simulation: a device failed and came back in the middle of a change, and lacked what was written
+    /// meanwhile until the next comparison, while every queue was empty.
+    #[test]
+    fn heal_1_a_device_that_was_stood_in_for_meanwhile_receives_what_it_missed() {
+        let mut live = growing();
+        let device = DeviceId(0);
+        assert!(arrivals(&live, device).is_empty());
+        live.state.stood_in_for.insert(device.0);
+        let all = live.current.ring.partition_ids();
+        let held = all
+            .filter(|partition| holds(&live.current.ring, *partition, device))
+            .count();
+        assert_eq!(arrivals(&live, device).len(), held);
+        assert!(receivers(&live).contains(&(device, held as u64)));
     }
 
     #[test]
