@@ -102,7 +102,7 @@ impl Errand {
         let (status, _) = self.ask(Method::DELETE, path, headers, None).await?;
         match status {
             // Nothing was there, or something newer.
-            StatusCode::NOT_FOUND | StatusCode::CONFLICT => Ok(Sent::Deleted),
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT => Ok(Sent::Nothing),
             status if status.is_success() => Ok(Sent::Deleted),
             status => Err(refused("DELETE", status)),
         }

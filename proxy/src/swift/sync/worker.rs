@@ -3,8 +3,11 @@
 //! A lease is no lock: a holder that was taken for dead may still send. Both send what is true, and the time of the write
 //! decides on the other side.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use store::{Bucket, Change, ListObjects, RecordCondition, RequestContext, RequestId, Seq, StoreError};
+use tokio::time::timeout;
 
 use super::realms::Realms;
 use super::record::{Synced, TABLE, UNUSED_MS};
@@ -27,8 +30,11 @@ const WALK_PAGE: usize = 1000;
 const RECORDS: usize = 500;
 /// How long one container may keep the others waiting.
 const CONTAINER_TIME_MS: u64 = 60_000;
-/// How long a lease holds, in milliseconds; it is renewed when half of it is over.
-const LEASE_MS: u64 = 120_000;
+/// How long a lease holds, in milliseconds: how long a container waits when its worker has died. It is renewed when half of
+/// it is over.
+const LEASE_MS: u64 = 30_000;
+/// How often a worker that waits for an answer looks at its lease.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The pauses after failures in a row: the first, doubled each time, and the longest, in milliseconds.
 const RETRY_FIRST_MS: u64 = 2_000;
 const RETRY_MAX_MS: u64 = 300_000;
@@ -255,7 +261,12 @@ impl<'a> Work<'a> {
         let mut results = futures::stream::iter(changes)
             .map(|change| async move { (change.seq, errand.send(&change).await) })
             .buffered(CHANGES_AT_ONCE);
-        while let Some((seq, result)) = results.next().await {
+        loop {
+            self.renew().await?;
+            let Ok(next) = timeout(LOOK_EVERY, results.next()).await else {
+                continue;
+            };
+            let Some((seq, result)) = next else { break };
             match result {
                 Ok(sent) => {
                     count(sent);
@@ -275,9 +286,6 @@ impl<'a> Work<'a> {
                     failed = Some(why);
                     break;
                 }
-            }
-            if self.synced.lease_ms < self.now_ms() + LEASE_MS / 2 {
-                self.hold().await?;
             }
         }
         drop(results);
