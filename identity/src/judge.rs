@@ -10,10 +10,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::model::{AccessKeyRow, ApplicationCredential, PayloadScope, TokenPayload, Trust, User};
+use crate::model::{AccessKeyRow, ApplicationCredential, PayloadScope, TokenPayload, User};
 use crate::records::Records;
 use crate::rights;
-use crate::row::{ACCESS_KEYS, APPLICATION_CREDENTIALS, TRUSTS, USERS};
+use crate::row::{ACCESS_KEYS, APPLICATION_CREDENTIALS, USERS};
 use crate::token::{ApplicationCredentialRef, Scope, TokenContext, TokenError, TrustRef, UserRef};
 
 /// Computes contexts. Cheap to clone.
@@ -69,8 +69,8 @@ impl Judge {
         };
         let narrowed = self.narrow(payload, &mut context).await?;
         if context.scope != Scope::Unscoped {
-            // Through a trust, the roles are the trustor's, whoever acts.
-            let holder = context.trust.as_ref().map_or(&context.user.id, |trust| &trust.trustor);
+            // Through a trust, the roles are those of whoever gave it first, whoever acts.
+            let holder = context.trust.as_ref().map_or(&context.user.id, |trust| &trust.holder);
             let had = rights::roles_in(records, holder, &context.scope, &above).await;
             let mut roles = had.map_err(unavailable)?;
             if let Some(narrowed) = narrowed {
@@ -132,14 +132,23 @@ impl Judge {
             });
         }
         if let Some(id) = &payload.trust {
-            let row = self.records.peek::<Trust>(TRUSTS, id).await.map_err(unavailable)?;
-            let row = row.filter(|row| row.deleted_ms.is_none() && lives(row.expires_ms));
-            let row = row.ok_or(TokenError::Invalid)?;
-            self.usable_user(&row.trustor).await?;
-            self.usable_user(&row.trustee).await?;
+            let chain = rights::trusts_up(&self.records, id).await.map_err(unavailable)?;
+            let chain = chain.ok_or(TokenError::Invalid)?;
+            // A trust that was handed on is worth what each of those above it still is.
+            for (_, row) in &chain {
+                if row.deleted_ms.is_some() || !lives(row.expires_ms) {
+                    return Err(TokenError::Invalid);
+                }
+                self.usable_user(&row.trustor).await?;
+                self.usable_user(&row.trustee).await?;
+            }
+            let (_, first) = chain.last().ok_or(TokenError::Invalid)?;
+            let holder = first.trustor.clone();
+            let (_, row) = chain.into_iter().next().ok_or(TokenError::Invalid)?;
             narrowed = Some(row.roles.into_iter().collect());
             context.trust = Some(TrustRef {
                 id: id.clone(),
+                holder,
                 trustor: row.trustor,
                 trustee: row.trustee,
                 impersonation: row.impersonation,

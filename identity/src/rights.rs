@@ -11,15 +11,32 @@
 use std::collections::BTreeSet;
 
 use crate::error::IdentityError;
-use crate::model::{Domain, Mark, Project, Role};
+use crate::model::{Domain, Mark, Project, Role, Trust};
 use crate::records::Records;
-use crate::row::{ASSIGNMENTS, DOMAINS, IMPLIED_ROLES, MEMBERS, PROJECTS, ROLES};
+use crate::row::{ASSIGNMENTS, DOMAINS, IMPLIED_ROLES, MEMBERS, PROJECTS, ROLES, TRUSTS};
 use crate::token::{DomainRef, ProjectRef, RoleRef, Scope};
 
 /// How deep projects may be nested, the domain not counted.
 pub(crate) const PROJECT_DEPTH_MAX: usize = 5;
 /// The target of assignments on the system.
 const SYSTEM: &str = "all";
+
+/// The longest chain of trusts: one, and three times handed on (Keystone's default).
+pub(crate) const TRUSTS_DEPTH_MAX: usize = 4;
+
+/// A trust and those it was handed on from, the first one last. `None`: one of them is gone, or there are too many.
+pub(crate) async fn trusts_up(records: &Records, id: &str) -> Result<Option<Vec<(String, Trust)>>, IdentityError> {
+    let (mut chain, mut next) = (Vec::new(), Some(id.to_owned()));
+    while let Some(id) = next {
+        let found = records.peek::<Trust>(TRUSTS, &id).await?;
+        let (Some(row), true) = (found, chain.len() < TRUSTS_DEPTH_MAX) else {
+            return Ok(None);
+        };
+        next = row.redelegated_trust.clone();
+        chain.push((id, row));
+    }
+    Ok(Some(chain))
+}
 
 /// Who has a role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::caller::Call;
@@ -15,6 +15,9 @@ use crate::refusal::Refusal;
 use crate::rights;
 use crate::row::TRUSTS;
 use crate::token::{RoleRef, Scope};
+
+/// How often a trust may be handed on at most (Keystone's default).
+const REDELEGATIONS_MAX: u64 = rights::TRUSTS_DEPTH_MAX as u64 - 1;
 
 pub(crate) async fn list(call: Arc<Call>) -> Result<Answer, Refusal> {
     let caller = call.caller()?;
@@ -47,10 +50,18 @@ pub(crate) async fn create(call: Arc<Call>) -> Result<Answer, Refusal> {
         return Err(Refusal::BadRequest("'impersonation' is a required property".into()));
     };
     call.allow(&Target::user(trustor))?;
-    call.refuse_delegated()?;
+    // What came by a trust may be handed on as far as that trust says; other delegations make none.
+    let parent = handed_on(&call).await?;
+    if parent.is_none() {
+        call.refuse_delegated()?;
+    }
     require_user(&call, trustee).await?;
     let project = text(given, "project_id").map(str::to_owned);
-    let roles = given_roles(&call, trustor, project.as_deref(), given.get("roles")).await?;
+    let holder = match &parent {
+        Some((id, _)) => first_trustor(&call, id).await?,
+        None => trustor.to_owned(),
+    };
+    let roles = given_roles(&call, &holder, project.as_deref(), given.get("roles")).await?;
     let expires_ms = match given.get("expires_at") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => {
@@ -67,10 +78,8 @@ pub(crate) async fn create(call: Arc<Call>) -> Result<Answer, Refusal> {
                 .ok_or_else(|| Refusal::invalid("remaining_uses", "it is not a number above 0"))?,
         ),
     };
-    if given.get("allow_redelegation") == Some(&json!(true)) {
-        return Err(Refusal::Forbidden("Redelegation of trusts is not allowed here.".into()));
-    }
-    let row = Trust {
+    let redelegation_count = depth(given, remaining_uses, parent.as_ref().map(|(_, row)| row))?;
+    let mut row = Trust {
         trustor: trustor.to_owned(),
         trustee: trustee.to_owned(),
         project,
@@ -78,16 +87,103 @@ pub(crate) async fn create(call: Arc<Call>) -> Result<Answer, Refusal> {
         expires_ms,
         remaining_uses,
         roles: roles.iter().map(|role| role.id.clone()).collect(),
-        redelegation_count: 0,
-        allow_redelegation: false,
+        redelegation_count,
+        allow_redelegation: redelegation_count > 0,
         redelegated_trust: None,
         deleted_ms: None,
     };
+    if let Some((id, parent)) = parent {
+        check_within(&parent, &mut row)?;
+        row.redelegated_trust = Some(id);
+    }
     let id = call.identity.records.new_id();
     call.identity.records.insert(TRUSTS, &id, &row).await?;
     Ok(Answer::created(
         json!({ "trust": document(&call, &id, &row, Some(&roles)) }),
     ))
+}
+
+/// The trust that the caller's token was made with, and whether it may be handed on.
+async fn handed_on(call: &Call) -> Result<Option<(String, Trust)>, Refusal> {
+    let Some(used) = &call.caller()?.trust else {
+        return Ok(None);
+    };
+    let row = live(call, &used.id).await?.ok_or(Refusal::Unauthorized)?;
+    Ok(Some((used.id.clone(), row)))
+}
+
+/// How often the new trust may be handed on in turn, by Keystone's rules.
+fn depth(given: &Map<String, Value>, uses: Option<u64>, parent: Option<&Trust>) -> Result<u64, Refusal> {
+    let asked = match given.get("redelegation_count") {
+        None | Some(Value::Null) => None,
+        Some(count) => Some(
+            count
+                .as_u64()
+                .ok_or_else(|| Refusal::invalid("redelegation_count", "it is not a number of at least 0"))?,
+        ),
+    };
+    let allowed = match given.get("allow_redelegation") {
+        None | Some(Value::Null) => false,
+        Some(allowed) => allowed
+            .as_bool()
+            .ok_or_else(|| Refusal::invalid("allow_redelegation", "it is not of type 'boolean'"))?,
+    };
+    if !allowed || asked == Some(0) {
+        return Ok(0);
+    }
+    if asked.is_some_and(|asked| asked > REDELEGATIONS_MAX) {
+        return Err(Refusal::Forbidden(format!(
+            "The requested redelegation depth is greater than the allowed {REDELEGATIONS_MAX}."
+        )));
+    }
+    if uses.is_some() {
+        return Err(Refusal::BadRequest(
+            "remaining_uses must not be set if redelegation is allowed".into(),
+        ));
+    }
+    let Some(parent) = parent else {
+        return Ok(asked.unwrap_or(REDELEGATIONS_MAX));
+    };
+    let left = parent.redelegation_count.saturating_sub(1);
+    if asked.is_some_and(|asked| asked != left) {
+        return Err(Refusal::Forbidden(
+            "Modifying \"redelegation_count\" upon redelegation is forbidden. Omitting this parameter is advised."
+                .into(),
+        ));
+    }
+    Ok(left)
+}
+
+/// What is handed on is never more than what was had, nor for longer.
+fn check_within(parent: &Trust, row: &mut Trust) -> Result<(), Refusal> {
+    let forbidden = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
+    if !(1..=REDELEGATIONS_MAX).contains(&parent.redelegation_count) {
+        return forbidden("The trust may not be handed on any further.");
+    }
+    if row.remaining_uses.is_some() {
+        return forbidden("Field \"remaining_uses\" must not be set in order to redelegate a trust.");
+    }
+    match (parent.expires_ms, row.expires_ms) {
+        (Some(ends), Some(asked)) if asked > ends => {
+            return forbidden("Requested expiration time is more than redelegated trust can provide.");
+        }
+        (Some(ends), None) => row.expires_ms = Some(ends),
+        _ => {}
+    }
+    if row.project != parent.project || row.roles.iter().any(|role| !parent.roles.contains(role)) {
+        return forbidden("Some of requested roles are not in redelegated trust.");
+    }
+    if row.impersonation && !parent.impersonation {
+        return forbidden("Impersonation is not allowed because redelegated trust does not specify impersonation.");
+    }
+    Ok(())
+}
+
+/// Whose roles a chain of trusts hands on.
+async fn first_trustor(call: &Call, id: &str) -> Result<String, Refusal> {
+    let chain = rights::trusts_up(&call.identity.records, id).await?;
+    let first = chain.and_then(|mut chain| chain.pop());
+    Ok(first.ok_or(Refusal::Unauthorized)?.1.trustor)
 }
 
 /// The roles handed on: the trustor must have each of them in the project now.
@@ -165,7 +261,18 @@ pub(crate) async fn remove(call: Arc<Call>) -> Result<Answer, Refusal> {
     })?;
     found.ok_or_else(|| Refusal::no_such("trust", id))?;
     call.refuse_delegated()?;
-    call.identity.records.remove(TRUSTS, id).await?;
+    // What was made of it goes first, so that nothing outlives it.
+    let rows = call.identity.records.list::<Trust>(TRUSTS, "").await?;
+    let mut doomed = vec![id.to_owned()];
+    let mut at = 0;
+    while let Some(parent) = doomed.get(at).cloned() {
+        let of_it = |row: &Trust| row.redelegated_trust.as_ref() == Some(&parent);
+        doomed.extend(rows.iter().filter(|(_, row)| of_it(row)).map(|(id, _)| id.clone()));
+        at += 1;
+    }
+    for id in doomed.iter().rev() {
+        call.identity.records.remove(TRUSTS, id).await?;
+    }
     call.identity.records.settle().await;
     Ok(Answer::nothing())
 }

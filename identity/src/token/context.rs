@@ -138,6 +138,8 @@ pub struct ApplicationCredentialRef {
 pub struct TrustRef {
     /// Its id.
     pub id: String,
+    /// Who gave the right first, when it was handed on; whose roles it is about.
+    pub holder: String,
     /// Who gave the right.
     pub trustor: String,
     /// Who acts.

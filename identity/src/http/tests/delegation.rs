@@ -320,6 +320,102 @@ async fn a_trust_hands_on_some_roles_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_trust_is_handed_on_only_as_it_says_and_ends_with_what_it_came_from() {
+    let service = Service::start().await;
+    let admin = service.admin().await;
+    let (tenant, giver, token) = tenant_token(&service, &admin, "giver").await;
+    let mut users = Vec::new();
+    for name in ["first", "second", "third"] {
+        users.push(tenant_token(&service, &admin, name).await.1);
+    }
+    let path = "/v3/OS-TRUST/trusts";
+    let wanted = |to: &str, more: Value| {
+        let mut trust = json!({ "trustor_user_id": giver, "trustee_user_id": to, "project_id": tenant,
+            "impersonation": true, "roles": [{ "name": "reader" }] });
+        for (name, value) in more.as_object().expect("fields") {
+            trust[name] = value.clone();
+        }
+        Some(json!({ "trust": trust }))
+    };
+    let make = async |token: &str, to: &str, more: Value| service.ask(token, "POST", path, wanted(to, more)).await;
+    let through = async |user: &str, id: &str| {
+        let scope = json!({ "OS-TRUST:trust": { "id": id } });
+        service.login(by_password(user, PASSWORD), Some(scope)).await
+    };
+    let yes = || json!({ "allow_redelegation": true });
+    // One that says nothing of it is not handed on.
+    let plain = make(&token, &users[0], json!({})).await;
+    assert_eq!(plain.body["trust"]["redelegation_count"], 0);
+    let held = through("first", &plain.id("trust")).await.token();
+    assert_eq!(make(&held, &users[1], json!({})).await.status, StatusCode::FORBIDDEN);
+
+    for (more, status) in [
+        (
+            json!({ "allow_redelegation": true, "redelegation_count": 4 }),
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            json!({ "allow_redelegation": true, "remaining_uses": 2 }),
+            StatusCode::BAD_REQUEST,
+        ),
+        (json!({ "allow_redelegation": "yes" }), StatusCode::BAD_REQUEST),
+        (
+            json!({ "allow_redelegation": true, "redelegation_count": -1 }),
+            StatusCode::BAD_REQUEST,
+        ),
+    ] {
+        assert_eq!(make(&token, &users[0], more.clone()).await.status, status, "{more}");
+    }
+    let ends = "2099-01-01T00:00:00.000000Z";
+    let chain = json!({ "allow_redelegation": true, "redelegation_count": 2, "expires_at": ends });
+    let first = make(&token, &users[0], chain).await.id("trust");
+    let held = through("first", &first).await.token();
+    for more in [
+        json!({ "roles": [{ "name": "member" }] }),
+        json!({ "expires_at": "2100-01-01T00:00:00.000000Z" }),
+        json!({ "remaining_uses": 1 }),
+        json!({ "allow_redelegation": true, "redelegation_count": 2 }),
+    ] {
+        assert_eq!(
+            make(&held, &users[1], more.clone()).await.status,
+            StatusCode::FORBIDDEN,
+            "{more}"
+        );
+    }
+    let second = make(&held, &users[1], yes()).await;
+    let told = &second.body["trust"];
+    assert_eq!(
+        (&told["redelegation_count"], &told["expires_at"]),
+        (&json!(1), &json!(ends))
+    );
+    assert_eq!(told["redelegated_trust_id"], first.as_str());
+    let second = second.id("trust");
+    let held = through("second", &second).await.token();
+    let third = make(&held, &users[2], yes()).await.id("trust");
+    let login = through("third", &third).await;
+    assert_eq!(login.body["token"]["user"]["id"], giver.as_str(), "{}", login.body);
+    assert_eq!(login.body["token"]["roles"][0]["name"], "reader");
+    let last = login.token();
+    assert_eq!(
+        make(&last, &users[0], json!({})).await.status,
+        StatusCode::FORBIDDEN,
+        "no further"
+    );
+    assert_eq!(service.get(&last, "/v3/auth/catalog").await.status, StatusCode::OK);
+
+    // With the first one all end: tokens and trusts.
+    let removed = service.ask(&token, "DELETE", &format!("{path}/{first}"), None).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        service.get(&last, "/v3/auth/catalog").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    for (user, id) in [("second", &second), ("third", &third)] {
+        assert_eq!(through(user, id).await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_one_time_password_works_once() {
     let service = Service::start().await;
     let admin = service.admin().await;
