@@ -57,7 +57,9 @@ cut -f1 "$outcomes" | sort | uniq -c
 grep '^failed' "$outcomes" | cut -f2 | sort >"$work/failed"
 expected="$here/swift-functional-expected.txt"
 if [ -n "${UPDATE:-}" ]; then
-    { sed -n '/^#/p' "$expected" 2>/dev/null; cat "$work/failed"; } >"$work/new" && cp "$work/new" "$expected"
+    # Lines that stay keep their reasons; a new one has none until somebody finds it.
+    awk -F '\t' 'NR == FNR { if (/^#/) print; else why[$1] = $0; next } { print ($1 in why) ? why[$1] : $1 }' \
+        "$expected" "$work/failed" >"$work/new" && cp "$work/new" "$expected"
     exit 0
 fi
 grep -v '^#' "$expected" | cut -f1 | sed '/^$/d' | sort >"$work/expected"

@@ -37,7 +37,7 @@ fn place(container: &Container) -> Option<(&str, bool)> {
 }
 
 fn prefix(name: &str) -> String {
-    format!("{:03x}{name}/", name.chars().count())
+    format!("{:03x}{name}/", name.len())
 }
 
 async fn archive_container(ask: &Ask, name: &str) -> Result<Arc<Container>, Refused> {

@@ -108,7 +108,8 @@ pub(crate) fn not_found() -> Refused {
     refuse(StatusCode::NOT_FOUND)
 }
 
-fn explanation(status: StatusCode) -> &'static str {
+/// What the page of a status says below its title.
+pub(crate) fn explanation(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => "The server could not comply with the request since it is either malformed or otherwise incorrect.",
         401 => "This server could not verify that you are authorized to access the document you requested.",

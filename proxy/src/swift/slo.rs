@@ -22,7 +22,7 @@ use super::path::{Path, quote};
 use super::put::{self, Target};
 use super::ranges;
 use super::read::{self, Seen};
-use super::reply::{Answer, Content, JSON, Refused, Reply, TEXT, bad_request, refuse, refuse_with};
+use super::reply::{Answer, Content, JSON, Refused, Reply, TEXT, bad_request, explanation, refuse, refuse_with};
 use super::request::Ask;
 use super::timestamp::iso;
 
@@ -114,7 +114,9 @@ fn outcome(answer: Answer, format: Format) -> Outcome {
     let mut errors = Vec::new();
     if let Some(reported) = reported(&body, format) {
         errors = reported;
-        body = super::bulk::words(reply.status).split_off(4);
+        body = page_text(reply.status);
+    } else if reply.status.is_client_error() && body.starts_with("<html>") {
+        body = page_text(reply.status);
     }
     Outcome {
         status: reply.status,
@@ -123,6 +125,12 @@ fn outcome(answer: Answer, format: Format) -> Outcome {
         body,
         errors,
     }
+}
+
+/// What a refusal's page says, as text.
+fn page_text(status: StatusCode) -> String {
+    let title = status.canonical_reason().unwrap_or_default();
+    format!("{title}\n{}", explanation(status))
 }
 
 /// The problems in a report's text; `None`: it is another text.

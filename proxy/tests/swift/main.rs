@@ -10,5 +10,6 @@ mod objects;
 mod policy_walk;
 mod refused;
 mod signed;
+mod single;
 mod statistics;
 mod sync;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use clock::WallClock;
 use hmac::{Hmac, KeyInit, Mac};
+use proxy::http::{Server, Tls};
 use proxy::swift::{SwiftOptions, SyncOptions, SyncRealm};
 use sha1::Sha1;
 use store::{BucketConfig, RequestContext, RequestId};
@@ -575,6 +576,50 @@ async fn a_clients_own_time_is_honoured_for_container_sync_only() {
         .await
         .is(201);
     assert!(!made.header("x-timestamp").starts_with("1400000000"));
+}
+
+#[tokio::test]
+async fn sec_1_https_is_spoken_to_whom_a_known_authority_vouches_for() {
+    let realm = |endpoint: String| SyncOptions {
+        realms: vec![SyncRealm {
+            name: "realm".into(),
+            key: REALM_KEY.into(),
+            key2: None,
+            clusters: vec![("b".into(), endpoint)],
+        }],
+        ..SyncOptions::default()
+    };
+    let with = |sync: SyncOptions| SwiftOptions {
+        sync,
+        ..SwiftOptions::default()
+    };
+    let b = Edge::start_with(with(realm("http://nowhere/v1/".into()))).await;
+    let (chain, key) = Tls::generate(vec!["localhost".to_owned()]).expect("made");
+    let tls = Tls::from_pem(chain.as_bytes(), key.as_bytes()).expect("usable");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = Server::bind(any, Some(tls)).await.expect("port 0 is free");
+    let endpoint = format!("https://localhost:{}/v1/", server.local_addr().port());
+    tokio::spawn(server.run(b.edge.clone(), std::future::pending()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let authorities = folder.path().join("ca.pem");
+    std::fs::write(&authorities, &chain).expect("written");
+    put("/c").header("x-container-sync-key", KEY).send(&b).await.is(201);
+    for (known, sent) in [(Some(authorities), 1), (None, 0)] {
+        let sync = SyncOptions {
+            authorities: known,
+            ..realm(endpoint.clone())
+        };
+        let a = Edge::start_with(with(sync)).await;
+        put("/c")
+            .header("x-container-sync-to", "//realm/b/AUTH_p/c")
+            .header("x-container-sync-key", KEY)
+            .send(&a)
+            .await
+            .is(201);
+        put(&format!("/c/o-{sent}")).body("x").send(&a).await.is(201);
+        assert_eq!(once(&a).await, sent);
+    }
+    assert_eq!(names(&b, "c").await, ["o-1"]);
 }
 
 #[tokio::test]
