@@ -58,6 +58,8 @@ struct Turn {
     progress: Progress,
     /// Jobs that failed, and when each may be tried again.
     waiting: HashMap<u32, (u32, Instant)>,
+    /// The last note of what was done did not arrive.
+    unnoted: bool,
 }
 
 /// Serves one device until it is closed.
@@ -114,6 +116,7 @@ impl Turn {
             arrivals,
             progress,
             waiting: HashMap::new(),
+            unnoted: false,
         })
     }
 
@@ -128,10 +131,14 @@ impl Turn {
         let Some(store) = workshop.devices.set().get(self.device) else {
             return false;
         };
+        let name = format!("moves to device {}", self.device);
         if ready.is_empty() {
+            // The change ends by the notes alone, so the last one must arrive.
+            if self.unnoted {
+                self.note(workshop, &name).await;
+            }
             return false;
         }
-        let name = format!("moves to device {}", self.device);
         let (copied, done_before) = (Copied::default(), self.progress.done(phase));
         let (device, epoch) = (self.device, self.live.state.current.epoch);
         let rate = || rate(workshop);
@@ -197,13 +204,15 @@ impl Turn {
         self.progress.updated_ms = workshop.clock.now_ms();
     }
 
-    async fn note(&self, workshop: &Workshop, name: &str) {
+    async fn note(&mut self, workshop: &Workshop, name: &str) {
         let key = progress_key(PolicyId::default(), self.live.state.current.epoch, self.device);
         let value = self.progress.encode().into();
         let put = workshop
             .client
             .put_record(RING_PROGRESS_TABLE, &key, RecordCondition::Any, value, SHARD_DEADLINE);
-        if let Err(error) = put.await {
+        let put = put.await;
+        self.unnoted = put.is_err();
+        if let Err(error) = put {
             // It is written again with the next step; at worst jobs are done twice.
             workshop.board.failed(name, error);
         }
