@@ -10,7 +10,7 @@ use metadata::ids::{ClusterId, DeviceId, NodeId, ShardId};
 use metadata::model::PolicyId;
 use metadata::query::{Found, Query};
 use parking_lot::Mutex;
-use storage_node::client::{ClientConfig, ClusterClient, DataPlane, MetadataPlane};
+use storage_node::client::{ClientConfig, ClusterClient, MetadataPlane};
 use storage_node::device::{DeviceOptions, DeviceState};
 use storage_node::ground::Ground;
 use storage_node::node::{DeviceConfig, Links, NodeConfig, NodeCore, WorkOptions};
@@ -127,6 +127,9 @@ impl Cluster {
             orphan_pause: Duration::from_millis(20),
             missing_interval: Duration::from_secs(3_600),
             bucket_patience: Duration::from_secs(2),
+            device_patience: self.plan.device_patience,
+            node_patience: self.plan.device_patience * 2,
+            return_patience: Duration::from_secs(3),
             ..WorkOptions::default()
         };
         config
@@ -273,9 +276,10 @@ pub(crate) struct ProxyMachine {
     last_word: Arc<Mutex<String>>,
 }
 
+/// What a proxy's process works with.
 #[derive(Clone)]
-struct Held {
-    client: ClusterClient,
+pub(crate) struct Held {
+    pub(crate) client: ClusterClient,
     store: Store,
     dice: SimDice,
 }
@@ -367,7 +371,7 @@ impl ProxyMachine {
         self.last_word.lock().clone()
     }
 
-    fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         let (_, held) = self.process.as_ref().expect("proxies are up while the world is quiet");
         held.clone()
     }
@@ -385,7 +389,7 @@ impl ProxyMachine {
         }
     }
 
-    /// Ends when every shard answers and says that no chunk lacks a copy (HEAL-1).
+    /// Ends when every shard answers and says that no chunk lacks a copy (HEAL-1), and one ring is live (REB-1).
     pub(crate) fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
         let (held, last_word) = (self.held(), Arc::clone(&self.last_word));
         async move {
@@ -397,8 +401,8 @@ impl ProxyMachine {
                         other => word = format!("shard {shard}: {other:?}"),
                     }
                 }
-                if held.client.ring(PolicyId(0)).is_none() {
-                    word = "this proxy knows no ring".to_owned();
+                if let Err(why) = held.ring_rests().await {
+                    word = why;
                 }
                 if word.is_empty() {
                     return;

@@ -104,6 +104,14 @@ impl NodeGround {
         self.note.wipe();
     }
 
+    /// An empty disk is in the device's place. Only while no process runs.
+    pub(crate) fn lose_disk(&self, device: DeviceId) {
+        if let Some(device) = self.devices.get(&device) {
+            device.disk.wipe();
+            *device.index.lock() = Arc::default();
+        }
+    }
+
     /// From now on syncs of the metadata store fail, until the process ends.
     pub(crate) fn fail_row_syncs(&self) {
         self.row_syncs_fail.store(true, Ordering::SeqCst);

@@ -13,6 +13,7 @@ mod ground;
 mod history;
 mod machine;
 mod net;
+mod operator;
 mod os;
 mod plan;
 mod trace;

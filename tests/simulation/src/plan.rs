@@ -21,8 +21,12 @@ pub(crate) struct Plan {
     pub(crate) log_limits: LogLimits,
     /// Between two faults.
     pub(crate) pause_ms: u64,
+    /// Whether an operator changes the ring meanwhile.
+    pub(crate) operator: bool,
+    /// How long a device may be out before others stand in for it; zero: for ever.
+    pub(crate) device_patience: Duration,
     kinds: Vec<Kind>,
-    /// The one node whose disks rot: losing synced bytes on two would be more than three copies promise to bear.
+    /// The one node whose disks rot and vanish: losing synced bytes on two would be more than three copies promise to bear.
     pub(crate) rotting: MachineId,
     /// The node that loses its metadata, once at most.
     loses_metadata: bool,
@@ -42,9 +46,10 @@ enum Kind {
     Rows,
     Rot,
     KillProxy,
+    LoseDisk,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Kill,
     Kind::PowerCut,
     Kind::PowerCutAll,
@@ -57,6 +62,7 @@ const KINDS: [Kind; 12] = [
     Kind::Rows,
     Kind::Rot,
     Kind::KillProxy,
+    Kind::LoseDisk,
 ];
 
 /// Something that goes wrong, and for how long.
@@ -76,6 +82,8 @@ pub(crate) enum Fault {
     Disk(MachineId, u64, BadDisk, u64),
     RowSyncs(MachineId),
     Rot(MachineId, u64),
+    /// The node dies and comes back with an empty device of this number.
+    LoseDisk(MachineId, u64, u64),
 }
 
 /// How a disk fails.
@@ -91,10 +99,16 @@ impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let dice = SimDice::new(seed, "plan");
         let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| dice.chance(450)).collect();
-        let nodes = if dice.chance(300) { 4 } else { 3 };
+        let operator = dice.chance(600);
+        // With three nodes a ring can only be moved between the devices of each.
+        let nodes = if dice.chance(if operator { 700 } else { 300 }) {
+            4
+        } else {
+            3
+        };
         Self {
             nodes,
-            devices_per_node: 1 + dice.below(2),
+            devices_per_node: if operator { 2 } else { 1 + dice.below(2) },
             proxies: 2,
             clients_per_proxy: 2 + dice.below(2),
             keys: 3 + dice.below(6) as usize,
@@ -110,6 +124,8 @@ impl Plan {
             kinds: if kinds.is_empty() { vec![Kind::PowerCut] } else { kinds },
             rotting: 1 + dice.below(nodes),
             loses_metadata: dice.chance(250),
+            operator,
+            device_patience: Duration::from_secs(if dice.chance(400) { dice.within(2..6) } else { 0 }),
         }
     }
 
@@ -151,6 +167,7 @@ impl Plan {
             }
             Kind::Rows => Fault::RowSyncs(node),
             Kind::Rot => Fault::Rot(self.rotting, dice.below(self.devices_per_node)),
+            Kind::LoseDisk => Fault::LoseDisk(self.rotting, dice.below(self.devices_per_node), length),
             Kind::KillProxy => Fault::Die(PROXY + dice.below(self.proxies), Death::Kill, length),
         }
     }

@@ -20,6 +20,7 @@ use crate::ground::Death;
 use crate::history::History;
 use crate::machine::MachineClock;
 use crate::net::{MachineId, Net, PROXY, Weather};
+use crate::operator::Order;
 use crate::plan::{BadDisk, Fault, Plan};
 use crate::trace::Trace;
 
@@ -32,6 +33,8 @@ const BOOT_MS: u64 = 60_000;
 /// Once all faults are off, everything must be healed within this time.
 const SETTLE_MS: u64 = 120_000;
 
+/// Between two orders of an operator.
+const ORDER_PAUSE_MS: u64 = 1_500;
 /// How often the copies are counted before what is missing counts as missing.
 const COUNTS: usize = 3;
 
@@ -56,6 +59,7 @@ enum Due {
     Calm,
     DiskGood(MachineId, u64),
     NextFault,
+    NextOrder,
 }
 
 pub(crate) struct World {
@@ -143,6 +147,9 @@ impl World {
             self.start_clients();
             self.faults_on = true;
             self.schedule(self.dice.below(1000), Due::NextFault);
+            if self.plan.operator {
+                self.schedule(self.dice.below(1000), Due::NextOrder);
+            }
             self.run_for(self.plan.round_ms);
             self.quiet();
         }
@@ -259,7 +266,12 @@ impl World {
                 let pause = self.dice.below(self.plan.pause_ms * 2);
                 self.schedule(pause, Due::NextFault);
             }
-            Due::NextFault => {}
+            Due::NextOrder if self.faults_on => {
+                self.order(Order::draw(&self.dice, self.plan.nodes * self.plan.devices_per_node));
+                let pause = self.dice.below(ORDER_PAUSE_MS * 2);
+                self.schedule(pause, Due::NextOrder);
+            }
+            Due::NextFault | Due::NextOrder => {}
         }
     }
 
@@ -280,6 +292,15 @@ impl World {
                 self.die(node, Death::PowerCut);
                 if let Some(machine) = self.nodes.get(&node) {
                     machine.ground.lose_metadata();
+                }
+                self.schedule(ms, Due::Start(node));
+            }
+            Fault::LoseDisk(node, number, ms) => {
+                self.die(node, Death::PowerCut);
+                if let Some(machine) = self.nodes.get(&node)
+                    && let Some(device) = machine.device(number)
+                {
+                    machine.ground.lose_disk(device);
                 }
                 self.schedule(ms, Due::Start(node));
             }
@@ -338,6 +359,15 @@ impl World {
                 self.trace.event(&format!("rot   {node}: {flipped:?}"));
             }
         }
+    }
+
+    /// Has the operator give an order, through the first proxy that is up.
+    fn order(&self, order: Order) {
+        let Some(machine) = self.proxies.values().find(|machine| machine.store().is_some()) else {
+            return;
+        };
+        let (asked, trace) = (machine.obey(order, self.dice.next()), self.trace.clone());
+        machine.spawn(async move { trace.event(&format!("order {}", asked.await)) });
     }
 
     fn set_disk(&self, node: MachineId, number: u64, faults: DiskFaults) {
