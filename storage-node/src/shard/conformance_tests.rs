@@ -118,6 +118,20 @@ fn a_dropped_range_is_gone_and_nothing_else() {
     });
 }
 
+/// The last of what is written while a node stops is kept, and nothing waits for what runs in the background.
+#[test]
+fn a_store_that_is_about_to_close_still_takes_and_drops_rows() {
+    each_store(|store| {
+        let rows = ["a", "b", "c"].map(|key| (Space::Versions, key, Some("v"))).to_vec();
+        write(store, &rows);
+        store.end_background_work();
+        write(store, &[(Space::Versions, "d", Some("v"))]);
+        store.drop_range(Space::Versions, b"b", b"d").unwrap();
+        store.sync().unwrap();
+        assert_eq!(keys(store, Space::Versions, "a", "z"), ["a", "d"]);
+    });
+}
+
 #[test]
 fn the_sequence_grows_with_every_write() {
     each_store(|store| {

@@ -126,6 +126,10 @@ impl RowStore for FaultyStore {
         self.inner.drop_range(space, from, until)
     }
 
+    fn end_background_work(&self) {
+        self.inner.end_background_work();
+    }
+
     fn bytes_between(&self, space: Space, from: &[u8], until: &[u8]) -> u64 {
         self.inner.bytes_between(space, from, until)
     }

@@ -336,6 +336,7 @@ impl Running {
                 tracing::warn!(shard = %group.shard, error = %e, "raft did not stop in good order");
             }
         }
+        self.node.store.end_background_work();
     }
 
     pub(super) async fn start(node: Arc<Node>) -> Result<Self, OpenError> {

@@ -198,6 +198,10 @@ pub trait RowStore: ReadSpaces + Send + Sync + 'static {
     /// When the storage fails.
     fn drop_range(&self, space: Space, from: &[u8], until: &[u8]) -> Result<(), StoreFailed>;
 
+    /// Ends or cuts short what runs in the background (compaction), so that closing the store does not wait for it. Called
+    /// once nothing is written any more; what is still written is kept.
+    fn end_background_work(&self) {}
+
     /// About how many bytes the rows with `from <= key < until` take.
     fn bytes_between(&self, space: Space, from: &[u8], until: &[u8]) -> u64;
 }
