@@ -99,16 +99,20 @@ impl Operator for WireOperator {
         if self.client.home(device).is_none() {
             return Err(format!("no ring names device {device}"));
         }
-        let policy = PolicyId::default();
+        let policies = self.client.policies_of(device);
         if failed {
-            self.check_stand_in(policy, device).await?;
+            for policy in &policies {
+                self.check_stand_in(*policy, device).await?;
+            }
         } else {
             // A disk that does not serve takes no partitions back.
             self.tell_home(device, &AdminCall::OpenDevice { device }, OPEN_MAX)
                 .await?;
         }
-        let changed = self.client.device_failed(policy, device, failed, CHANGE_MAX).await;
-        changed.map_err(|error| error.to_string())?;
+        for policy in policies {
+            let changed = self.client.device_failed(policy, device, failed, CHANGE_MAX).await;
+            changed.map_err(|error| error.to_string())?;
+        }
         Ok(if failed {
             format!("device {device} counts as failed: others stand in, and its copies are made anew there")
         } else {

@@ -13,6 +13,7 @@ use url::Url;
 use crate::admin;
 use crate::admin_api::model::DoneLine;
 use crate::admin_api::ring_model::{NewRate, NewRing, RingApplied, RingStatus};
+use crate::sigv4::{Slash, encode};
 use crate::terminal;
 
 /// The words after `halo ring` that are meant for a running cluster.
@@ -30,6 +31,9 @@ pub struct RingLiveArgs {
     /// File with the bearer token, for --endpoint.
     #[arg(long, env = "HALO_ADMIN_TOKEN_FILE", global = true)]
     token_file: Option<PathBuf>,
+    /// The storage policy whose ring is meant, see `halo admin policy list`; the default one without it.
+    #[arg(long, global = true)]
+    policy: Option<String>,
     /// Print one JSON object.
     #[arg(long, global = true)]
     json: bool,
@@ -94,9 +98,14 @@ fn is_live(line: &[OsString]) -> bool {
 pub async fn run(args: RingLiveArgs) -> anyhow::Result<()> {
     let client = admin::reach(&args.data, args.endpoint.as_ref(), args.token_file.as_deref())?;
     let nothing = serde_json::json!({});
+    let which = args
+        .policy
+        .as_ref()
+        .map(|name| format!("?policy={}", encode(name, Slash::Encoded)));
+    let path = |step: &str| format!("/v1/ring{step}{}", which.as_deref().unwrap_or_default());
     let done: DoneLine = match args.action {
         Action::Status => {
-            let status: RingStatus = client.get("/v1/ring").await?;
+            let status: RingStatus = client.get(&path("")).await?;
             if args.json {
                 terminal::json(&status)?;
             } else {
@@ -117,7 +126,7 @@ pub async fn run(args: RingLiveArgs) -> anyhow::Result<()> {
                 accept_fewer_domains,
                 dry_run,
             };
-            let applied: RingApplied = client.post("/v1/ring/apply", &wanted).await?;
+            let applied: RingApplied = client.post(&path("/apply"), &wanted).await?;
             if args.json {
                 terminal::json(&applied)?;
                 return Ok(());
@@ -137,12 +146,12 @@ pub async fn run(args: RingLiveArgs) -> anyhow::Result<()> {
                 ),
             }
         }
-        Action::Pause => client.post("/v1/ring/pause", &nothing).await?,
-        Action::Resume => client.post("/v1/ring/resume", &nothing).await?,
-        Action::Abort => client.post("/v1/ring/abort", &nothing).await?,
+        Action::Pause => client.post(&path("/pause"), &nothing).await?,
+        Action::Resume => client.post(&path("/resume"), &nothing).await?,
+        Action::Abort => client.post(&path("/abort"), &nothing).await?,
         Action::Throttle { rate } => {
             let bytes_per_second = parse_rate(&rate)?;
-            client.post("/v1/ring/throttle", &NewRate { bytes_per_second }).await?
+            client.post(&path("/throttle"), &NewRate { bytes_per_second }).await?
         }
     };
     if args.json {

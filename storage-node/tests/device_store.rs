@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clock::{SystemClock, SystemDice};
 use futures::future::join_all;
 use metadata::ids::{ClusterId, DeviceId};
+use metadata::model::PolicyId;
 use storage_node::device::conformance::{conforms, sample_blob};
 use storage_node::device::{
     Blob, BlobKey, BlobStore, DeviceError, DeviceOptions, DeviceState, DiskDevice, DiskFaults, FaultyDevice,
@@ -179,7 +180,7 @@ async fn dur3_a_rebuilt_index_is_the_index_that_was_lost() {
         device.put(blobs[7].clone()).await.unwrap();
         while device.reclaim_step().await.unwrap().victim.is_some() {}
         before = (
-            device.digest(0..=u64::MAX).await.unwrap(),
+            device.digest(0..=u64::MAX, PolicyId(0)).await.unwrap(),
             device.list(None, u64::MAX, 1000).await.unwrap(),
         );
         device.close().await.unwrap();
@@ -201,7 +202,7 @@ async fn dur3_a_rebuilt_index_is_the_index_that_was_lost() {
         assert_eq!(report.blobs, 41);
         assert!(report.replayed > 41);
         let now = (
-            device.digest(0..=u64::MAX).await.unwrap(),
+            device.digest(0..=u64::MAX, PolicyId(0)).await.unwrap(),
             device.list(None, u64::MAX, 1000).await.unwrap(),
         );
         assert_eq!(now, before);

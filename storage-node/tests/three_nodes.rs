@@ -7,6 +7,8 @@
 )]
 
 mod node_kit;
+#[path = "three_nodes/policies.rs"]
+mod policies;
 #[path = "three_nodes/ring_change.rs"]
 mod ring_change;
 

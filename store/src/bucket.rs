@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metadata::command::Command;
 use metadata::ids::ShardId;
-use metadata::model::{BucketConfig, BucketInfo, BucketState, Totals, Versioning};
+use metadata::model::{BucketConfig, BucketInfo, BucketState, PolicyId, Totals, Versioning};
 use metadata::query::{Found, Query};
 use metadata::reply::Done;
+use storage_node::client::PolicyList;
 
 use crate::context::RequestContext;
 use crate::error::StoreError;
@@ -46,12 +47,39 @@ impl Store {
         name: &str,
         global: bool,
     ) -> Result<(Bucket, Created), StoreError> {
+        self.create_bucket_under(cx, name, global, PolicyId::default()).await
+    }
+
+    /// As [`Self::create_bucket`]; `policy` stores the bucket's objects from now on. A bucket that is there keeps its own.
+    ///
+    /// # Errors
+    /// As [`Self::create_bucket`]; [`StoreError::Unavailable`] for a policy without a ring.
+    pub async fn create_bucket_under(
+        &self,
+        cx: &RequestContext,
+        name: &str,
+        global: bool,
+        policy: PolicyId,
+    ) -> Result<(Bucket, Created), StoreError> {
         let key_shards = self.inner.planes.metadata.key_shards();
-        let command = Command::CreateBucket {
-            project: cx.project.clone(),
-            name: name.into(),
-            global,
-            key_shards,
+        let (project, name) = (cx.project.clone(), name.to_owned());
+        // Nodes from before policies know the first command only.
+        let command = if policy == PolicyId::default() {
+            Command::CreateBucket {
+                project,
+                name,
+                global,
+                key_shards,
+            }
+        } else {
+            self.inner.placement(policy)?;
+            Command::CreateBucketUnder {
+                project,
+                name,
+                global,
+                key_shards,
+                policy,
+            }
         };
         match self.propose(cx, ShardId::SYSTEM, command).await? {
             Done::Bucket { info, created } => {
@@ -60,6 +88,12 @@ impl Store {
             }
             _ => Err(unexpected("CreateBucket")),
         }
+    }
+
+    /// The policies beside the default one, as this process knows them.
+    #[must_use]
+    pub fn policies(&self) -> Arc<PolicyList> {
+        self.inner.planes.data.policies()
     }
 
     /// The bucket of that name: the project's own first, then the global one. Answered from this process's copy of

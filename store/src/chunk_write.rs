@@ -91,7 +91,7 @@ impl ChunkWrite {
             for command in commands.drain(..) {
                 match command {
                     Command::SendTo(device) => {
-                        self.started.note(device, blob.key.id.chunk);
+                        self.started.note(device, blob.key.id);
                         sends.push(self.send(device, blob.clone()));
                     }
                     Command::Succeed => {

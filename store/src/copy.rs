@@ -50,8 +50,8 @@ pub struct CopyOutcome {
 }
 
 impl Store {
-    /// Copies one version to a key. Inside one shard, and when no new checksum is wanted, no byte moves: the blobs are
-    /// shared. Otherwise the bytes are read (verified) and written anew.
+    /// Copies one version to a key. Inside one shard, under one policy, and when no new checksum is wanted, no byte
+    /// moves: the blobs are shared. Otherwise the bytes are read (verified) and written anew.
     ///
     /// # Errors
     /// Those of reading the source and of [`Store::put_object`]; [`StoreError::PreconditionFailed`] for either
@@ -64,7 +64,8 @@ impl Store {
         changes: CopyChanges,
         checksum: Option<ChecksumAlgorithm>,
     ) -> Result<CopyOutcome, StoreError> {
-        if from.bucket.info.shard == to.bucket.info.shard && checksum.is_none() {
+        let (source, target) = (&from.bucket.info, &to.bucket.info);
+        if source.shard == target.shard && source.policy == target.policy && checksum.is_none() {
             return self.copy_inside_shard(cx, from, to, changes).await;
         }
         let source = self.open_source(cx, &from).await?;

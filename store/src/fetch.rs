@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use metadata::ids::{BlobId, DeviceId};
+use metadata::ids::DeviceId;
 use metadata::query::{Found, Life, Query};
 use storage_node::client::{BlobError, DataPlane};
 use storage_node::device::{BlobKey, BlobSlice};
@@ -186,7 +186,7 @@ impl Store {
         slice: &Slice,
         asked: &[DeviceId],
     ) -> Option<Bytes> {
-        let BlobId { write, chunk } = slice.key.id;
+        let (write, chunk) = (slice.key.id.write, slice.key.id.number());
         let found = self.query(cx, bucket.info.shard, Query::ShortOf { write }).await;
         let Ok(Found::ShortOf(ranges)) = found else { return None };
         let range = ranges

@@ -87,7 +87,7 @@ impl Findings {
             let devices = findings.holders(&finding).await;
             let command = Command::MarkShort {
                 write: blob.write,
-                first: blob.chunk,
+                first: blob.number(),
                 count: 1,
                 devices,
             };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use metadata::ids::ClusterId;
-use metadata::model::PolicyId;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -13,8 +12,6 @@ const MIB: usize = 1024 * KIB;
 pub struct StoreOptions {
     /// The cluster whose devices are written; blobs carry it.
     pub cluster: ClusterId,
-    /// The storage policy of new objects.
-    pub policy: PolicyId,
     /// Objects up to this many bytes live in the metadata plane; at most [`metadata::INLINE_BYTES_MAX`].
     pub inline_bytes_max: usize,
     /// Bytes of every chunk but the last; at most a blob's limit.
@@ -65,7 +62,6 @@ impl StoreOptions {
     pub fn new(cluster: ClusterId) -> Self {
         Self {
             cluster,
-            policy: PolicyId::default(),
             inline_bytes_max: metadata::INLINE_BYTES_MAX,
             chunk_bytes: 4 * 1024 * 1024,
             body_bytes_max: 5 * 1024 * 1024 * 1024,

@@ -46,25 +46,21 @@ pub(crate) struct Started {
     pub(crate) stop: CancellationToken,
     /// The tasks that write them.
     pub(crate) tasks: TaskTracker,
-    /// Where chunks were sent, stored or not. Four bytes for each copy of a chunk.
+    /// Where blobs were sent, stored or not, by [`BlobId::chunk`]. Four bytes for each copy of a chunk.
     sent: Mutex<BTreeMap<DeviceId, Vec<u32>>>,
 }
 
 impl Started {
-    /// Notes that `device` may hold `chunk` from now on.
-    pub(crate) fn note(&self, device: DeviceId, chunk: u32) {
-        self.sent.lock().entry(device).or_default().push(chunk);
+    /// Notes that `device` may hold a blob of this stream from now on.
+    pub(crate) fn note(&self, device: DeviceId, blob: BlobId) {
+        self.sent.lock().entry(device).or_default().push(blob.chunk);
     }
 
     fn key(&self, chunk: u32) -> BlobKey {
-        let placement = placement(self.write, chunk, self.chunk_bytes);
-        BlobKey {
-            placement,
-            id: BlobId {
-                write: self.write,
-                chunk,
-            },
-        }
+        let write = self.write;
+        let id = BlobId { write, chunk };
+        let placement = placement(write, id.number(), self.chunk_bytes);
+        BlobKey { placement, id }
     }
 }
 

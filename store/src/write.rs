@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metadata::command::Command;
-use metadata::ids::{BlobId, DeviceId, WriteId};
+use metadata::ids::{DeviceId, WriteId};
 use metadata::model::{ChecksumAlgorithm, Stored, Stream};
 use metadata::reply::{Done, Refusal};
-use storage_node::client::placement;
-use storage_node::device::{BlobHeader, BlobKey, Pieces};
+use storage_node::client::chunk_key;
+use storage_node::device::{BlobHeader, Pieces};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -156,10 +156,10 @@ impl StreamWriter {
     fn new(store: &Store, bucket: &Bucket, digests: &[ChecksumAlgorithm]) -> Result<Self, StoreError> {
         let inner = &store.inner;
         let options = &inner.options;
-        let placement = inner.placement(options.policy)?;
+        let placement = inner.placement(bucket.info.policy)?;
         let written_ms = inner.clock.now_ms();
         let write = WriteId::new(written_ms, inner.dice.u128());
-        let (policy, ring_version) = (options.policy, placement.ring_version());
+        let (policy, ring_version) = (bucket.info.policy, placement.ring_version());
         let header = BlobHeader {
             cluster: options.cluster,
             shard: bucket.info.shard,
@@ -208,7 +208,7 @@ impl StreamWriter {
         }
         self.settle_front()?;
         self.stream.size += chunk.len() as u64;
-        let key = self.key(self.next_chunk);
+        let key = chunk_key(&self.stream, self.next_chunk);
         self.next_chunk += 1;
         let header = BlobHeader {
             len: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
@@ -262,14 +262,6 @@ impl StreamWriter {
         })
     }
 
-    fn key(&self, chunk: u32) -> BlobKey {
-        let Stream { write, chunk_bytes, .. } = self.stream;
-        BlobKey {
-            placement: placement(write, chunk, chunk_bytes),
-            id: BlobId { write, chunk },
-        }
-    }
-
     /// Chunks without a quorum yet.
     fn in_flight(&self) -> Result<usize, StoreError> {
         let mut open = 0;
@@ -306,7 +298,7 @@ impl StreamWriter {
         }
         let chunk = self.accounted;
         self.accounted += 1;
-        let primaries = self.placement.primaries(self.key(chunk).placement);
+        let primaries = self.placement.primaries(chunk_key(&self.stream, chunk).placement);
         if primaries.iter().any(|primary| !stored.contains(primary)) {
             metrics::counter!(SHORT_CHUNKS).increment(1);
             self.short.note(chunk, &primaries, stored);

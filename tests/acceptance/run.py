@@ -25,7 +25,16 @@ sys.path.insert(0, str(HERE))
 
 from cluster import Cluster  # noqa: E402
 
-CASES = ("backups", "node_loss", "node_loss_all_roles", "absence", "large_objects", "races", "many_keys")
+CASES = (
+    "backups",
+    "node_loss",
+    "node_loss_all_roles",
+    "absence",
+    "large_objects",
+    "races",
+    "many_keys",
+    "policies",
+)
 
 
 class World:

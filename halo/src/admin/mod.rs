@@ -4,6 +4,7 @@
 
 pub mod client;
 mod membership;
+mod policy;
 mod recovery;
 mod repair;
 mod tables;
@@ -63,6 +64,9 @@ enum Action {
     /// Devices.
     #[command(subcommand)]
     Device(DeviceAction),
+    /// Storage policies: how many copies, on which devices.
+    #[command(subcommand)]
+    Policy(policy::PolicyAction),
     /// Whether everything has its copies, by the shards' log.
     #[command(subcommand)]
     Repair(RepairAction),
@@ -240,6 +244,7 @@ pub async fn run(args: AdminArgs) -> anyhow::Result<bool> {
             let place: Place = client.post("/v1/objects/where", &wanted).await?;
             shown.show(&place, || tables::place(&place))?;
         }
+        Action::Policy(action) => policy::run(&client, action, &shown).await?,
         Action::Repair(RepairAction::Status) => {
             let status: RepairStatus = client.get("/v1/repair").await?;
             shown.show(&status, || repair::show_status(&status))?;

@@ -18,7 +18,8 @@
 //! POST   /v1/shards/recover                    go on with one node's metadata
 //! POST   /v1/metadata/backup
 //! POST   /v1/metadata/accept                   restored metadata is believed
-//! GET    /v1/ring        POST /v1/ring/{apply,pause,resume,throttle,abort}
+//! GET    /v1/policies    POST /v1/policies     storage policies; GET /v1/policies/{name}
+//! GET    /v1/ring        POST /v1/ring/{apply,pause,resume,throttle,abort}; ?policy=NAME for another than the default
 //! GET    /v1/ring/file                         the live ring, in hex
 //! GET    /v1/repair                            what lacks copies, from the log (HEAL-1)
 //! POST   /v1/verify                            one page of a count of everything
@@ -35,6 +36,7 @@ mod health;
 mod identity;
 pub mod model;
 pub mod nodes;
+pub mod policies;
 pub mod recovery;
 mod refusal;
 pub mod ring_model;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use http::StatusCode;
 use metadata::command::RecordCondition;
@@ -13,12 +13,13 @@ use metadata::ids::NodeId;
 use metadata::model::PolicyId;
 use ring::Ring;
 use serde::{Deserialize, Serialize};
-use storage_node::client::{ClusterClient, NODES_TABLE, NodeRecord, Phase};
+use storage_node::client::{ClusterClient, NODES_TABLE, NodeRecord, Phase, RingChangeError};
 use storage_node::node::NodeStatus;
 use storage_node::shard::ShardRole;
 
 use super::AdminParts;
 use super::model::DoneLine;
+use super::policies::WhichPolicy;
 use super::refusal::{ApiError, Document};
 use super::rings::cluster;
 
@@ -76,9 +77,9 @@ pub(super) async fn list(State(parts): Parts) -> Answer<Nodes> {
     Ok(Json(Nodes { nodes: nodes.collect() }))
 }
 
-pub(super) async fn ring_file(State(parts): Parts) -> Answer<LiveRingFile> {
+pub(super) async fn ring_file(State(parts): Parts, Query(which): Query<WhichPolicy>) -> Answer<LiveRingFile> {
     let client = cluster(&parts)?;
-    let (ring, moving) = whole_ring(client).await?;
+    let (ring, moving) = whole_ring(client, which.find(client).await?).await?;
     Ok(Json(LiveRingFile {
         ring: hex::encode(ring.to_bytes()),
         version: ring.version(),
@@ -86,9 +87,8 @@ pub(super) async fn ring_file(State(parts): Parts) -> Answer<LiveRingFile> {
     }))
 }
 
-/// The live ring as its builder made it, and whether a change is under way.
-async fn whole_ring(client: &ClusterClient) -> Result<(Ring, bool), ApiError> {
-    let policy = PolicyId::default();
+/// A policy's live ring as its builder made it, and whether a change is under way.
+async fn whole_ring(client: &ClusterClient, policy: PolicyId) -> Result<(Ring, bool), ApiError> {
     let (state, _) = client.ring_state(policy, STEP_MAX).await?;
     let mut file = state.current.clone();
     file.failed.clear();
@@ -118,9 +118,23 @@ pub(super) async fn remove(
     if client.node_status(node, LIFE_MAX).await.is_ok() {
         return Err(refused(format!("node {node} answers: stop its process first")));
     }
-    let (ring, moving) = whole_ring(client).await?;
     let reports: Vec<NodeStatus> = parts.operator.reports().await.into_values().flatten().collect();
+    let (ring, moving) = whole_ring(client, PolicyId::default()).await?;
     check_removal(node, &ring, moving, &reports).map_err(refused)?;
+    for policy in client.policy_list(STEP_MAX).await?.iter() {
+        let (ring, moving) = match client.ring_state(policy.id(), STEP_MAX).await {
+            // It was not made to its end, so nothing lies under it.
+            Err(RingChangeError::NoRing(_)) => continue,
+            _ => whole_ring(client, policy.id()).await?,
+        };
+        let of_policy = |why: String| {
+            let name = &policy.name;
+            refused(format!(
+                "policy {name}: {why}; its ring is changed with `halo ring apply --policy {name}`"
+            ))
+        };
+        check_removal(node, &ring, moving, &reports).map_err(of_policy)?;
+    }
     let key = node.to_string();
     let gone = NodeRecord {
         devices: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use http::StatusCode;
 use metadata::ids::DeviceId;
 use metadata::model::PolicyId;
@@ -22,6 +22,7 @@ use store::{LocateDepth, Seq, VerifyAfter};
 use super::AdminParts;
 use super::handlers::context;
 use super::model::DoneLine;
+use super::policies::WhichPolicy;
 use super::refusal::{ApiError, Document};
 use super::ring_model::{
     NewRate, NewRing, ReceiverLine, RepairJobLine, RepairStatus, RepairWorkLine, RingApplied, RingStatus,
@@ -36,6 +37,7 @@ const STATUS_MAX: Duration = Duration::from_secs(5);
 const VERIFY_PAGE_MAX: usize = 1000;
 
 type Parts = State<Arc<AdminParts>>;
+type Which = Query<WhichPolicy>;
 type Answer<T> = Result<Json<T>, ApiError>;
 
 impl From<RingChangeError> for ApiError {
@@ -67,9 +69,9 @@ pub(super) fn cluster(parts: &AdminParts) -> Result<&ClusterClient, ApiError> {
     parts.operator.cluster().ok_or_else(none)
 }
 
-pub(super) async fn status(State(parts): Parts) -> Answer<RingStatus> {
+pub(super) async fn status(State(parts): Parts, Query(which): Which) -> Answer<RingStatus> {
     let client = cluster(&parts)?;
-    let policy = PolicyId::default();
+    let policy = which.find(client).await?;
     let (state, _) = client.ring_state(policy, STATUS_MAX).await?;
     let progress = progress(client, policy, &state).await?;
     let live = client
@@ -190,7 +192,11 @@ fn reason_name(reason: Reason) -> &'static str {
     }
 }
 
-pub(super) async fn apply(State(parts): Parts, Document(wanted): Document<NewRing>) -> Answer<RingApplied> {
+pub(super) async fn apply(
+    State(parts): Parts,
+    Query(which): Which,
+    Document(wanted): Document<NewRing>,
+) -> Answer<RingApplied> {
     let bad = |sentence: String| ApiError::new(StatusCode::BAD_REQUEST, sentence);
     let bytes = hex::decode(&wanted.ring).map_err(|_| bad("the ring is not in hex".to_owned()))?;
     let ring = Ring::from_bytes(&bytes).map_err(|error| bad(error.to_string()))?;
@@ -199,9 +205,9 @@ pub(super) async fn apply(State(parts): Parts, Document(wanted): Document<NewRin
         accept_fewer_domains: wanted.accept_fewer_domains,
         dry_run: wanted.dry_run,
     };
-    let applied = cluster(&parts)?
-        .apply_ring(PolicyId::default(), &ring, options, STEP_MAX)
-        .await?;
+    let client = cluster(&parts)?;
+    let policy = which.find(client).await?;
+    let applied = client.apply_ring(policy, &ring, options, STEP_MAX).await?;
     Ok(Json(RingApplied {
         begun: !wanted.dry_run,
         version: ring.version(),
@@ -210,28 +216,32 @@ pub(super) async fn apply(State(parts): Parts, Document(wanted): Document<NewRin
     }))
 }
 
-pub(super) async fn pause(State(parts): Parts) -> Answer<DoneLine> {
-    cluster(&parts)?.pause_ring(PolicyId::default(), true, STEP_MAX).await?;
+pub(super) async fn pause(State(parts): Parts, Query(which): Which) -> Answer<DoneLine> {
+    let client = cluster(&parts)?;
+    client.pause_ring(which.find(client).await?, true, STEP_MAX).await?;
     done("copies rest until `halo ring resume`")
 }
 
-pub(super) async fn resume(State(parts): Parts) -> Answer<DoneLine> {
-    cluster(&parts)?
-        .pause_ring(PolicyId::default(), false, STEP_MAX)
-        .await?;
+pub(super) async fn resume(State(parts): Parts, Query(which): Which) -> Answer<DoneLine> {
+    let client = cluster(&parts)?;
+    client.pause_ring(which.find(client).await?, false, STEP_MAX).await?;
     done("copies go on")
 }
 
-pub(super) async fn abort(State(parts): Parts) -> Answer<DoneLine> {
-    let state = cluster(&parts)?.abort_ring(PolicyId::default(), STEP_MAX).await?;
+pub(super) async fn abort(State(parts): Parts, Query(which): Which) -> Answer<DoneLine> {
+    let client = cluster(&parts)?;
+    let state = client.abort_ring(which.find(client).await?, STEP_MAX).await?;
     done(&format!("going back to ring version {}", state.current.version))
 }
 
-pub(super) async fn throttle(State(parts): Parts, Document(wanted): Document<NewRate>) -> Answer<DoneLine> {
+pub(super) async fn throttle(
+    State(parts): Parts,
+    Query(which): Which,
+    Document(wanted): Document<NewRate>,
+) -> Answer<DoneLine> {
     let client = cluster(&parts)?;
-    client
-        .throttle_ring(PolicyId::default(), wanted.bytes_per_second, STEP_MAX)
-        .await?;
+    let policy = which.find(client).await?;
+    client.throttle_ring(policy, wanted.bytes_per_second, STEP_MAX).await?;
     done(&match wanted.bytes_per_second {
         None => "each device receives at its node's default rate".to_owned(),
         Some(0) => "each device receives as fast as it can".to_owned(),
@@ -246,8 +256,33 @@ fn done(sentence: &str) -> Answer<DoneLine> {
 
 pub(super) async fn repair(State(parts): Parts) -> Answer<RepairStatus> {
     let client = cluster(&parts)?;
-    let policy = PolicyId::default();
-    let (state, _) = client.ring_state(policy, STATUS_MAX).await?;
+    let list = client.policy_list(STATUS_MAX).await?;
+    let policies = list.iter().map(storage_node::client::Policy::id);
+    let mut rings = Vec::new();
+    for policy in std::iter::once(PolicyId::default()).chain(policies) {
+        match client.ring_state(policy, STATUS_MAX).await {
+            Ok((state, _)) => rings.push(change_of(&parts, client, policy, state).await?),
+            // It was not made to its end, so nothing lies under it.
+            Err(RingChangeError::NoRing(_)) if policy != PolicyId::default() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let records = client.records(REPAIR_JOBS_TABLE, "", STATUS_MAX).await?;
+    let jobs: Vec<OpenJobs> = records
+        .iter()
+        .filter_map(|(_, record)| OpenJobs::decode(&record.value))
+        .collect();
+    let cluster = client.cluster_status(STATUS_MAX).await;
+    Ok(Json(repair_status(&cluster, &jobs, &rings)))
+}
+
+/// How far the change of one policy's ring is.
+async fn change_of(
+    parts: &AdminParts,
+    client: &ClusterClient,
+    policy: PolicyId,
+    state: RingState,
+) -> Result<RingStatus, ApiError> {
     let noted = progress(client, policy, &state).await?;
     let live = client
         .rings(policy)
@@ -256,30 +291,25 @@ pub(super) async fn repair(State(parts): Parts) -> Answer<RepairStatus> {
         Some(live) if state.phase != Phase::Settled => receivers_of(live).await,
         _ => Vec::new(),
     };
-    let records = client.records(REPAIR_JOBS_TABLE, "", STATUS_MAX).await?;
-    let jobs: Vec<OpenJobs> = records
-        .iter()
-        .filter_map(|(_, record)| OpenJobs::decode(&record.value))
-        .collect();
-    let cluster = client.cluster_status(STATUS_MAX).await;
-    let ring = ring_status(&state, &wanted, &noted, 0, parts.clock.now_ms());
-    Ok(Json(repair_status(&cluster, &jobs, &ring)))
+    Ok(ring_status(&state, &wanted, &noted, 0, parts.clock.now_ms()))
 }
 
 /// Counts what lacks copies, from the log alone (HEAL-1). Plain function.
-pub(super) fn repair_status(cluster: &ClusterStatus, jobs: &[OpenJobs], ring: &RingStatus) -> RepairStatus {
+pub(super) fn repair_status(cluster: &ClusterStatus, jobs: &[OpenJobs], rings: &[RingStatus]) -> RepairStatus {
     let found = jobs.iter().map(|jobs| RepairJobLine {
         device: jobs.device,
         kind: "repair".to_owned(),
         partitions: jobs.partitions.len() as u64,
         since_ms: jobs.since_ms,
     });
-    let moving = ring.phase != "settled";
-    let asked = ring.devices.iter().filter(|_| moving).map(|one| RepairJobLine {
-        device: one.device,
-        kind: "ring".to_owned(),
-        partitions: one.total - one.copied.min(one.total),
-        since_ms: ring.since_ms,
+    let moving = rings.iter().filter(|ring| ring.phase != "settled");
+    let asked = moving.flat_map(|ring| {
+        ring.devices.iter().map(|one| RepairJobLine {
+            device: one.device,
+            kind: "ring".to_owned(),
+            partitions: one.total - one.copied.min(one.total),
+            since_ms: ring.since_ms,
+        })
     });
     let jobs: Vec<RepairJobLine> = found.chain(asked).filter(|line| line.partitions > 0).collect();
     let shards: Vec<ShardRepairLine> = cluster
@@ -321,7 +351,7 @@ pub(super) fn repair_status(cluster: &ClusterStatus, jobs: &[OpenJobs], ring: &R
     });
     let short_chunks = cluster.short_chunks();
     RepairStatus {
-        taken_ms: ring.taken_ms,
+        taken_ms: rings.iter().map(|ring| ring.taken_ms).max().unwrap_or_default(),
         healed: short_chunks.map(|short| short == 0 && open == 0),
         short_chunks,
         lost_chunks: cluster.lost_chunks(),

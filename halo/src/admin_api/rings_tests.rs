@@ -63,8 +63,9 @@ fn heal_1_healed_is_said_only_when_every_shard_answers_and_no_partition_is_open(
         shards: (0..).map(ShardId).zip(shards).collect(),
     };
     let settled = ring_status(&state(Phase::Settled), &[], &BTreeMap::new(), 0, 5);
-    let healed =
-        |cluster: &ClusterStatus, jobs: &[OpenJobs], ring: &RingStatus| repair_status(cluster, jobs, ring).healed;
+    let healed = |cluster: &ClusterStatus, jobs: &[OpenJobs], ring: &RingStatus| {
+        repair_status(cluster, jobs, std::slice::from_ref(ring)).healed
+    };
     assert_eq!(healed(&cluster(vec![said(0), said(0)]), &[], &settled), Some(true));
     assert_eq!(healed(&cluster(vec![said(0), said(2)]), &[], &settled), Some(false));
     assert_eq!(healed(&cluster(vec![said(0), Err("away".into())]), &[], &settled), None);
@@ -74,7 +75,7 @@ fn heal_1_healed_is_said_only_when_every_shard_answers_and_no_partition_is_open(
         since_ms: 77,
         ..OpenJobs::default()
     };
-    let status = repair_status(&cluster(vec![said(0)]), &[jobs], &settled);
+    let status = repair_status(&cluster(vec![said(0)]), &[jobs], std::slice::from_ref(&settled));
     assert_eq!(
         (status.healed, status.open_partitions, status.oldest_open_ms),
         (Some(false), Some(2), Some(77))

@@ -12,7 +12,8 @@ use identity::policy::Action;
 use super::authorize::{Guard, authorize};
 use super::refusal::ApiError;
 use super::{
-    AdminParts, BODY_BYTES_MAX, RING_BYTES_MAX, handlers, health, identity as identity_api, nodes, recovery, rings,
+    AdminParts, BODY_BYTES_MAX, RING_BYTES_MAX, handlers, health, identity as identity_api, nodes, policies, recovery,
+    rings,
 };
 
 /// One endpoint, for the test that walks them.
@@ -71,6 +72,9 @@ routes! {
     post "/v1/shards/recover" ClusterWrite => recovery::recover;
     post "/v1/metadata/backup" ClusterWrite => recovery::back_up;
     post "/v1/metadata/accept" ClusterWrite => recovery::accept_restored;
+    get "/v1/policies" ClusterRead => policies::list;
+    post "/v1/policies" ClusterWrite => policies::create, body up to RING_BYTES_MAX;
+    get "/v1/policies/{name}" ClusterRead => policies::show;
     get "/v1/ring" ClusterRead => rings::status;
     get "/v1/ring/file" ClusterRead => nodes::ring_file;
     post "/v1/ring/apply" ClusterWrite => rings::apply, body up to RING_BYTES_MAX;

@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use http::HeaderMap;
 use s3s::dto::{self, BucketLocationConstraint, CreateBucketConfiguration};
 use s3s::{S3Request, S3Response, S3Result};
-use store::{Bucket, BucketInfo, Created, ListUploads, StoreError};
+use store::{Bucket, BucketInfo, Created, ListUploads, PolicyId, StoreError};
 
 use super::errors::{error, error_with, from_store, invalid_argument, not_implemented};
 use super::names::{owner, timestamp};
@@ -122,6 +123,25 @@ fn reserved(name: &str) -> bool {
         || ENDS.iter().any(|end| name.ends_with(end))
 }
 
+/// The storage policy that CreateBucket names in `x-amz-storage-class`: `STANDARD` is the default one, every other by its
+/// own name.
+fn asked_policy(edge: &Edge, headers: &HeaderMap) -> S3Result<Option<PolicyId>> {
+    let Some(class) = headers.get("x-amz-storage-class") else {
+        return Ok(None);
+    };
+    let class = class.to_str().unwrap_or_default();
+    if class == "STANDARD" {
+        return Ok(Some(PolicyId::default()));
+    }
+    let found = edge.store.policies().named(class).map(|policy| Some(policy.id()));
+    found.ok_or_else(|| {
+        error_with(
+            "InvalidStorageClass",
+            "No storage policy of this cluster has the name given as storage class",
+        )
+    })
+}
+
 /// CreateBucket.
 pub(crate) async fn create(
     edge: &Edge,
@@ -129,15 +149,19 @@ pub(crate) async fn create(
 ) -> S3Result<S3Response<dto::CreateBucketOutput>> {
     let caller = Caller::of(&request, "CreateBucket")?;
     check_location(edge, request.input.create_bucket_configuration.as_ref())?;
+    let policy = asked_policy(edge, &request.headers)?;
     let name = request.input.bucket;
     if reserved(&name) {
         return Err(error("InvalidBucketName"));
     }
-    let (_, created) = edge
+    let (bucket, created) = edge
         .store
-        .create_bucket(&caller.cx, &name, true)
+        .create_bucket_under(&caller.cx, &name, true, policy.unwrap_or_default())
         .await
         .map_err(from_store)?;
+    if policy.is_some_and(|policy| policy != bucket.info.policy) {
+        return Err(error("BucketAlreadyOwnedByYou"));
+    }
     if created == Created::AlreadyOwned && &*edge.region != DEFAULT_REGION {
         return Err(error("BucketAlreadyOwnedByYou"));
     }

@@ -121,6 +121,12 @@ pub(crate) fn check(method: &Method, has_key: bool, query: &Query, headers: &Hea
         return Err(super::errors::error("InvalidToken"));
     }
     acl(text("x-amz-acl"))?;
+    // On a bucket it names a storage policy, see `buckets::create`.
+    let is_subresource = |name: &str| SUBRESOURCES.iter().any(|row| row.0 == name);
+    let creates_bucket = *method == Method::PUT && !has_key && !query.pairs().any(|(name, _)| is_subresource(name));
+    if creates_bucket {
+        return Ok(());
+    }
     storage_class(text("x-amz-storage-class"))
 }
 

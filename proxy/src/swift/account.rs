@@ -1,13 +1,16 @@
 //! Accounts: what is told of them, their containers, their metadata.
 
+use std::collections::BTreeMap;
+
 use http::{Method, StatusCode};
-use store::BucketInfo;
+use store::{BucketInfo, PolicyId, Totals};
 
 use super::acl::AccountAcl;
 use super::authorize::{ACCOUNT_ACL, OWNERS_ONLY};
 use super::format::Format;
 use super::limits::{ACCOUNT_NAME_MAX, LISTING_MAX, Subject};
 use super::listing::{Entry, Page, render};
+use super::policies;
 use super::quota;
 use super::reply::{Answer, Content, Refused, Reply, bad_request, from_store, refuse};
 use super::request::Ask;
@@ -41,19 +44,10 @@ async fn show(ask: &Ask) -> Answer {
     let objects: u64 = totals.iter().map(|totals| totals.objects).sum();
     let bytes: u64 = totals.iter().map(|totals| totals.bytes + totals.noncurrent_bytes).sum();
     let mut reply = Reply::new(StatusCode::NO_CONTENT);
-    let policy = ask.swift.options.policy.to_lowercase();
-    for (infix, value) in [("container", all.len() as u64), ("object", objects)] {
-        reply.set(&format!("x-account-{infix}-count"), value.to_string());
-        reply.set(
-            &format!("x-account-storage-policy-{policy}-{infix}-count"),
-            value.to_string(),
-        );
-    }
+    reply.set("x-account-container-count", all.len().to_string());
+    reply.set("x-account-object-count", objects.to_string());
     reply.set("x-account-bytes-used", bytes.to_string());
-    reply.set(
-        &format!("x-account-storage-policy-{policy}-bytes-used"),
-        bytes.to_string(),
-    );
+    tell_by_policy(ask, &all, &totals, &mut reply);
     let born = all.iter().map(|info| info.created_ms).min().unwrap_or(ask.now_ms);
     reply.set("x-timestamp", seconds(born));
     reply.set("x-put-timestamp", seconds(born));
@@ -70,6 +64,7 @@ async fn show(ask: &Ask) -> Answer {
     if ask.method == Method::HEAD {
         return Ok(reply);
     }
+    let policies = ask.swift.store.policies();
     let entries: Vec<Entry> = all
         .into_iter()
         .zip(totals)
@@ -78,7 +73,7 @@ async fn show(ask: &Ask) -> Answer {
             count: totals.objects,
             bytes: totals.bytes + totals.noncurrent_bytes,
             modified_ms: info.created_ms,
-            policy: ask.swift.options.policy.clone(),
+            policy: policies::name_of(&policies, &ask.swift.options.policy, info.policy),
         })
         .collect();
     let entries = select(entries, &page);
@@ -87,6 +82,29 @@ async fn show(ask: &Ask) -> Answer {
         reply.body = Content::Whole(render(&entries, format, ("account", &ask.path.account)));
     }
     Ok(reply)
+}
+
+/// Containers, objects and bytes of each policy that the account uses; of the default one always.
+fn tell_by_policy(ask: &Ask, all: &[BucketInfo], totals: &[Totals], reply: &mut Reply) {
+    let mut sums = BTreeMap::from([(PolicyId::default(), (0, 0, 0))]);
+    for (info, totals) in all.iter().zip(totals) {
+        let (containers, objects, bytes): &mut (u64, u64, u64) = sums.entry(info.policy).or_default();
+        *containers += 1;
+        *objects += totals.objects;
+        *bytes += totals.bytes + totals.noncurrent_bytes;
+    }
+    let policies = ask.swift.store.policies();
+    for (policy, (containers, objects, bytes)) in sums {
+        let name = policies::name_of(&policies, &ask.swift.options.policy, policy).to_lowercase();
+        let told = [
+            ("container-count", containers),
+            ("object-count", objects),
+            ("bytes-used", bytes),
+        ];
+        for (what, value) in told {
+            reply.set(&format!("x-account-storage-policy-{name}-{what}"), value.to_string());
+        }
+    }
 }
 
 /// The account's containers by name. Their rows are small, and exact totals need all of them anyway.

@@ -10,6 +10,7 @@ use super::limits::{CONTAINER_NAME_MAX, Subject};
 use super::listing::{Page, render};
 use super::objects;
 use super::path::quote;
+use super::policies::{self, POLICY};
 use super::quota;
 use super::reply::{Answer, Content, Refused, Reply, bad_request, from_store, not_found, refuse};
 use super::request::{Ask, Container, is_true};
@@ -50,7 +51,9 @@ fn describe(ask: &Ask, container: &Container, reply: &mut Reply) {
     reply.set("x-timestamp", seconds(born));
     reply.set("x-put-timestamp", seconds(born));
     reply.set("last-modified", http_date(born));
-    reply.set("x-storage-policy", &ask.swift.options.policy);
+    let policies = ask.swift.store.policies();
+    let policy = container.bucket.info.policy;
+    reply.set(POLICY, policies::name_of(&policies, &ask.swift.options.policy, policy));
     reply.set("accept-ranges", "bytes");
     if container.config.versioning != Versioning::Off {
         let enabled = container.config.versioning == Versioning::Enabled;
@@ -227,20 +230,10 @@ async fn set_versioning(ask: &Ask, bucket: &store::Bucket) -> Result<(), Refused
     done.map_err(from_store)
 }
 
-fn check_policy(ask: &Ask) -> Result<(), Refused> {
-    let Some(policy) = ask.header("x-storage-policy").filter(|policy| !policy.is_empty()) else {
-        return Ok(());
-    };
-    if policy.eq_ignore_ascii_case(&ask.swift.options.policy) {
-        return Ok(());
-    }
-    Err(bad_request(format!("Invalid X-Storage-Policy '{policy}'")))
-}
-
 async fn create(ask: &Ask) -> Answer {
     let name = ask.path.container();
     let changes = changes(ask)?;
-    check_policy(ask)?;
+    let policy = policies::asked(ask)?;
     if name.len() > CONTAINER_NAME_MAX {
         let why = format!(
             "Container name length of {} longer than {CONTAINER_NAME_MAX}",
@@ -248,11 +241,21 @@ async fn create(ask: &Ask) -> Answer {
         );
         return Err(bad_request(why));
     }
-    let (bucket, created) = match ask.swift.store.create_bucket(&ask.cx, name, false).await {
+    let (bucket, created) = match ask
+        .swift
+        .store
+        .create_bucket_under(&ask.cx, name, false, policy.unwrap_or_default())
+        .await
+    {
         Ok(made) => made,
         Err(StoreError::BucketTaken | StoreError::BucketBusy) => return Err(refuse(StatusCode::CONFLICT)),
         Err(error) => return Err(from_store(error)),
     };
+    if policy.is_some_and(|policy| policy != bucket.info.policy) {
+        let policies = ask.swift.store.policies();
+        let kept = policies::name_of(&policies, &ask.swift.options.policy, bucket.info.policy);
+        return Err(Box::new(refuse(StatusCode::CONFLICT).with(POLICY, &kept)));
+    }
     arrange_sync(ask, &bucket, ask.find_container().await?.as_deref(), &changes).await?;
     set_versioning(ask, &bucket).await?;
     Settings::change_container(&ask.swift.store, &ask.cx, &bucket, &changes).await?;

@@ -173,7 +173,7 @@ impl SwiftEdge {
                 let reads = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
                 let most = self.swift.store.options().body_bytes_max;
                 Some(if reads {
-                    Ok(info::show(options, most))
+                    Ok(info::show(options, &self.swift.store.policies(), most))
                 } else {
                     Err(refuse(StatusCode::METHOD_NOT_ALLOWED))
                 })

@@ -2,14 +2,15 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use store::PolicyList;
 
 use super::SwiftOptions;
 use super::reply::{JSON, Reply};
 use super::sync::Realms;
-use super::{bulk, extract, large, limits, read, slo, tempurl};
+use super::{bulk, extract, large, limits, policies, read, slo, tempurl};
 
 /// The document.
-pub(crate) fn document(options: &SwiftOptions, body_bytes_max: u64) -> Value {
+pub(crate) fn document(options: &SwiftOptions, policies: &PolicyList, body_bytes_max: u64) -> Value {
     let mut info = json!({
         "swift": {
             "version": env!("CARGO_PKG_VERSION"),
@@ -28,7 +29,7 @@ pub(crate) fn document(options: &SwiftOptions, body_bytes_max: u64) -> Value {
             "max_meta_overall_size": limits::META_OVERALL_MAX,
             "max_meta_value_length": limits::META_VALUE_MAX,
             "max_object_name_length": limits::OBJECT_NAME_MAX,
-            "policies": [{ "name": options.policy, "aliases": options.policy, "default": true }],
+            "policies": policies::told(policies, &options.policy),
             "strict_cors_mode": true,
             "valid_api_versions": ["v1", "v1.0"],
         },
@@ -73,6 +74,10 @@ pub(crate) fn document(options: &SwiftOptions, body_bytes_max: u64) -> Value {
 }
 
 /// Answers `/info`.
-pub(crate) fn show(options: &SwiftOptions, body_bytes_max: u64) -> Reply {
-    Reply::text(StatusCode::OK, JSON, document(options, body_bytes_max).to_string())
+pub(crate) fn show(options: &SwiftOptions, policies: &PolicyList, body_bytes_max: u64) -> Reply {
+    Reply::text(
+        StatusCode::OK,
+        JSON,
+        document(options, policies, body_bytes_max).to_string(),
+    )
 }

@@ -41,6 +41,7 @@ mod multipart_form;
 mod objects;
 pub(crate) mod over_s3;
 mod path;
+mod policies;
 mod principal;
 mod put;
 mod quota;

@@ -12,6 +12,7 @@ mod listings;
 mod long_work;
 mod multipart;
 mod objects;
+mod policies;
 mod policy_walk;
 mod server;
 mod sign;

@@ -7,6 +7,7 @@ mod kit;
 mod large;
 mod limits;
 mod objects;
+mod policies;
 mod policy_walk;
 mod refused;
 mod signed;

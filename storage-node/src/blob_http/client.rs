@@ -10,11 +10,12 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use metadata::ids::{DeviceId, NodeId};
+use metadata::model::PolicyId;
 
 use super::body::PieceBody;
 use super::codec::{
-    BODY_BYTES_MAX, DigestCall, Head, ListAnswer, ListCall, POST_BYTES_MAX, RemoveCall, StatAnswer, StatCall, decode,
-    encode, key_text,
+    BODY_BYTES_MAX, DigestCall, Head, ListAnswer, ListCall, POST_BYTES_MAX, PolicyDigestCall, RemoveCall, StatAnswer,
+    StatCall, decode, encode, key_text,
 };
 use super::fault::Fault;
 use super::pool::{Pool, PoolError};
@@ -86,7 +87,7 @@ pub trait RemoteBlobs: Send + Sync + 'static {
     /// See [`BlobClientError`].
     async fn list(&self, node: NodeId, device: DeviceId, call: ListCall) -> Result<ListAnswer, BlobClientError>;
 
-    /// Digest of the keys in a range of placement hashes.
+    /// Digest of a policy's keys in a range of placement hashes.
     ///
     /// # Errors
     /// See [`BlobClientError`].
@@ -95,6 +96,7 @@ pub trait RemoteBlobs: Send + Sync + 'static {
         node: NodeId,
         device: DeviceId,
         placements: RangeInclusive<u64>,
+        policy: PolicyId,
     ) -> Result<Digest, BlobClientError>;
 }
 
@@ -216,12 +218,19 @@ impl RemoteBlobs for BlobClient {
         node: NodeId,
         device: DeviceId,
         placements: RangeInclusive<u64>,
+        policy: PolicyId,
     ) -> Result<Digest, BlobClientError> {
         let call = DigestCall {
             first: *placements.start(),
             last: *placements.end(),
         };
-        self.post(node, device, "digest", &call).await
+        if policy == PolicyId::default() {
+            // As nodes from before policies know it.
+            return self.post(node, device, "digest", &call).await;
+        }
+        let placements = call;
+        let call = PolicyDigestCall { policy, placements };
+        self.post(node, device, "policy-digest", &call).await
     }
 }
 

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use metadata::ids::{BlobId, BucketId, ClusterId, ShardId, WriteId};
+use metadata::model::PolicyId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -193,13 +194,22 @@ pub struct ListCall {
 /// The page.
 pub type ListAnswer = Vec<(BlobKey, BlobHeader)>;
 
-/// A digest over placement hashes, both ends inclusive; see [`crate::device::BlobStore::digest`].
+/// A digest of the default policy's blobs over placement hashes, both ends inclusive; see [`crate::device::BlobStore::digest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestCall {
     /// The first.
     pub first: u64,
     /// The last.
     pub last: u64,
+}
+
+/// As [`DigestCall`], of another policy than the default one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyDigestCall {
+    /// The policy.
+    pub policy: PolicyId,
+    /// The placement hashes.
+    pub placements: DigestCall,
 }
 
 /// A POST body or its answer.

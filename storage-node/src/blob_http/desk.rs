@@ -11,12 +11,13 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use metadata::ids::DeviceId;
+use metadata::model::PolicyId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::PieceBody;
 use super::codec::{
-    BODY_BYTES_MAX, DigestCall, Head, HeadProgress, HeadReader, ListCall, POST_BYTES_MAX, RemoveCall, StatAnswer,
-    StatCall, decode, encode, parse_key, parse_range,
+    BODY_BYTES_MAX, DigestCall, Head, HeadProgress, HeadReader, ListCall, POST_BYTES_MAX, PolicyDigestCall, RemoveCall,
+    StatAnswer, StatCall, decode, encode, parse_key, parse_range,
 };
 use super::fault::Fault;
 use super::server::{Admission, STALL_MAX};
@@ -89,7 +90,7 @@ impl Desk {
             };
         }
         match (request.method(), what) {
-            (&Method::POST, "remove" | "stat" | "list" | "digest") => {
+            (&Method::POST, "remove" | "stat" | "list" | "digest" | "policy-digest") => {
                 self.post(&*device, what.to_owned(), request).await
             }
             _ => Err(bad("no such path")),
@@ -171,9 +172,15 @@ impl Desk {
                 self.found(&device.list(after, until_placement, limit as usize).await?)
                     .await
             }
+            "policy-digest" => {
+                let PolicyDigestCall { policy, placements } = decode(&body).ok_or_else(malformed)?;
+                let DigestCall { first, last } = placements;
+                self.found(&device.digest(first..=last, policy).await?).await
+            }
             _ => {
                 let DigestCall { first, last } = decode(&body).ok_or_else(malformed)?;
-                self.found(&device.digest(first..=last).await?).await
+                self.found(&device.digest(first..=last, PolicyId::default()).await?)
+                    .await
             }
         }
     }

@@ -8,6 +8,7 @@
 //! POST /v1/devices/{id}/stat            StatCall   -> 200  StatAnswer
 //! POST /v1/devices/{id}/list            ListCall   -> 200  ListAnswer
 //! POST /v1/devices/{id}/digest          DigestCall -> 200  Digest
+//! POST /v1/devices/{id}/policy-digest   PolicyDigestCall -> 200  Digest
 //! ```
 //! `{key}` is `{placement, 16 hex}.{write, 32 hex}.{chunk, decimal}`. Heads and bodies of POST carry a version of their
 //! own (see [`codec`]). A fault is a code in `x-halo-fault`, never guessed from text.
@@ -29,7 +30,7 @@ mod server;
 mod tests;
 
 pub use client::{BlobClient, BlobClientError, RemoteBlobs};
-pub use codec::{DigestCall, ListAnswer, ListCall};
+pub use codec::{DigestCall, ListAnswer, ListCall, PolicyDigestCall};
 pub use fault::Fault;
 pub use server::{Admission, BlobServer, BoundBlobs};
 

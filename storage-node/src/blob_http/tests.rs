@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::SystemDice;
 use metadata::ids::{BlobId, BucketId, ClusterId, DeviceId, NodeId, ShardId, WriteId};
+use metadata::model::PolicyId;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -150,9 +151,11 @@ async fn remove_list_stat_and_digest_speak_of_the_same_blobs() {
         found.iter().map(Option::is_some).collect::<Vec<_>>(),
         [false, false, true, true, true]
     );
-    let digest = client.digest(NODE, DEVICE, 0..=u64::MAX).await.unwrap();
-    assert_eq!(digest, device.digest(0..=u64::MAX).await.unwrap());
+    let digest = client.digest(NODE, DEVICE, 0..=u64::MAX, PolicyId(0)).await.unwrap();
+    assert_eq!(digest, device.digest(0..=u64::MAX, PolicyId(0)).await.unwrap());
     assert_eq!(digest.blobs, 3);
+    let other = client.digest(NODE, DEVICE, 0..=u64::MAX, PolicyId(1)).await.unwrap();
+    assert_eq!(other.blobs, 0);
 }
 
 fn fault<T: std::fmt::Debug>(answer: Result<T, BlobClientError>) -> Fault {

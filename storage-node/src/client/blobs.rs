@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metadata::ids::{DeviceId, NodeId};
+use metadata::model::PolicyId;
 
 use super::BlobError;
 use super::hints::Hints;
@@ -170,13 +171,19 @@ impl Blobs {
         &self,
         device: DeviceId,
         placements: RangeInclusive<u64>,
+        policy: PolicyId,
         deadline: Duration,
     ) -> Result<Digest, BlobError> {
         match self.place(device)? {
-            Place::Here(store) => here(device, deadline, store.digest(placements)).await,
+            Place::Here(store) => here(device, deadline, store.digest(placements, policy)).await,
             Place::There(node) => {
-                self.there(device, node, deadline, self.remote.digest(node, device, placements))
-                    .await
+                self.there(
+                    device,
+                    node,
+                    deadline,
+                    self.remote.digest(node, device, placements, policy),
+                )
+                .await
             }
         }
     }

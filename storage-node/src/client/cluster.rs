@@ -19,6 +19,7 @@ use super::blobs::Blobs;
 use super::health::Health;
 use super::hints::Hints;
 use super::local::{LocalFirst, LocalNode};
+use super::policies::{KnownPolicies, POLICIES_TABLE, PolicyList};
 use super::proposals::Proposals;
 use super::ring_state::RING_STATE_TABLE;
 use super::rings::{LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Rings};
@@ -57,6 +58,7 @@ struct Inner {
     proposals: Proposals,
     copy: Arc<SystemCopy>,
     rings: Arc<Rings>,
+    policies: Arc<KnownPolicies>,
     blobs: Blobs,
     clock: Arc<dyn WallClock>,
     dice: Arc<dyn Dice>,
@@ -108,7 +110,13 @@ impl ClusterClient {
             hints: Arc::clone(&hints),
             local: local.as_ref().map(|local| local.node),
         };
-        let derive = derive(Arc::clone(&copy), Arc::clone(&rings), book.clone());
+        let policies = Arc::new(KnownPolicies::default());
+        let derive = derive(
+            Arc::clone(&copy),
+            Arc::clone(&rings),
+            Arc::clone(&policies),
+            book.clone(),
+        );
         let health = Health {
             caller: Arc::clone(&caller),
             book: book.clone(),
@@ -130,6 +138,7 @@ impl ClusterClient {
             proposals,
             copy,
             rings,
+            policies,
             blobs,
             clock,
             dice,
@@ -179,6 +188,18 @@ impl ClusterClient {
         self.0.rings.home(device)
     }
 
+    /// The policies that have a ring, by number; the default one is the first.
+    #[must_use]
+    pub fn placed_policies(&self) -> Vec<PolicyId> {
+        self.0.rings.policies()
+    }
+
+    /// The policies whose live rings name the device.
+    #[must_use]
+    pub fn policies_of(&self, device: DeviceId) -> Vec<PolicyId> {
+        self.0.rings.policies_of(device)
+    }
+
     /// What the device holds of each of `keys`, in their order.
     ///
     /// # Errors
@@ -205,7 +226,7 @@ impl ClusterClient {
         self.0.blobs.list(device, call, deadline).await
     }
 
-    /// The digest of a device's keys in a range of placement hashes.
+    /// The digest of a policy's keys on a device in a range of placement hashes.
     ///
     /// # Errors
     /// As [`DataPlane::stat_blob`].
@@ -213,9 +234,10 @@ impl ClusterClient {
         &self,
         device: DeviceId,
         placements: RangeInclusive<u64>,
+        policy: PolicyId,
         deadline: Duration,
     ) -> Result<Digest, BlobError> {
-        self.0.blobs.digest(device, placements, deadline).await
+        self.0.blobs.digest(device, placements, policy, deadline).await
     }
 
     /// True when no failure of the node is remembered.
@@ -226,7 +248,7 @@ impl ClusterClient {
 }
 
 /// Reads rings and nodes anew whenever the copy changed.
-async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, book: AddressBook) {
+async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, policies: Arc<KnownPolicies>, book: AddressBook) {
     let mut changes = copy.changes();
     loop {
         let records = |table: &str| {
@@ -247,6 +269,7 @@ async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, book: AddressBook) {
                 _ => None,
             }
         };
+        policies.take(&records(POLICIES_TABLE));
         rings.take_rings(&records(RINGS_TABLE), &records(RING_STATE_TABLE), &fetch);
         let nodes: Vec<NodeRecord> = records(NODES_TABLE)
             .iter()
@@ -314,6 +337,10 @@ impl DataPlane for ClusterClient {
 
     fn rings(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
         self.0.rings.live(policy)
+    }
+
+    fn policies(&self) -> Arc<PolicyList> {
+        self.0.policies.list()
     }
 
     fn writable(&self, device: DeviceId) -> bool {

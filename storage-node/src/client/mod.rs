@@ -11,6 +11,8 @@ mod hints;
 mod local;
 mod operations;
 mod placement;
+mod policies;
+mod policy_admin;
 mod proposals;
 mod ring_admin;
 mod ring_state;
@@ -39,13 +41,15 @@ pub use cluster::{ClientConfig, ClusterClient};
 pub use local::{LocalFirst, LocalNode};
 pub use operations::RecordError;
 pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
+pub use policies::{DEFAULT_POLICY, POLICIES_TABLE, Policy, PolicyKind, PolicyList, policy_key};
+pub use policy_admin::PolicyError;
 pub use ring_admin::{Applied, ApplyOptions, FULL_PERCENT_MAX, Facts, RingChangeError, check_ring};
 pub use ring_state::{
     LiveFile, Phase, RING_FILES_TABLE, RING_STATE_TABLE, Reason, RingRefusal, RingState, Says, piece_key,
 };
 pub use rings::{
-    COMMANDS_LEVEL, LEVEL_OF_FENCES, LiveRing, LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Standing, below_level,
-    copies_run,
+    COMMANDS_LEVEL, LEVEL_OF_FENCES, LEVEL_OF_POLICIES, LiveRing, LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE,
+    Spot, Standing, below_level, copies_run,
 };
 pub use stand_in::check_stand_in;
 pub use system_copy::STALENESS_MAX;
@@ -130,6 +134,11 @@ pub trait DataPlane: Send + Sync + 'static {
     /// All live rings of a policy; `None` for an unknown policy. The default is for planes whose rings never change.
     fn rings(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
         self.ring(policy).map(|ring| Arc::new(LiveRings::only(ring)))
+    }
+
+    /// The policies beside the default one. The default is for planes that have none.
+    fn policies(&self) -> Arc<PolicyList> {
+        Arc::default()
     }
 
     /// True when the device's node is thought to be up and the device takes writes; a hint for choosing handoffs.

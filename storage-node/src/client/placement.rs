@@ -37,10 +37,7 @@ pub fn chunk_key(stream: &Stream, chunk: u32) -> BlobKey {
     let placement = placement(stream.write, chunk, stream.chunk_bytes);
     BlobKey {
         placement,
-        id: BlobId {
-            write: stream.write,
-            chunk,
-        },
+        id: BlobId::whole(stream.write, stream.policy, chunk),
     }
 }
 

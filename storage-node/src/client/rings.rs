@@ -17,6 +17,7 @@ use ring::{Ring, RingFile};
 use serde::{Deserialize, Serialize};
 
 use super::ring_state::{LiveFile, Phase, RING_FILES_TABLE, RingState, piece_key};
+use crate::device::BlobKey;
 use crate::wire::NodeAddress;
 
 /// The table of first rings.
@@ -44,8 +45,10 @@ pub struct NodeRecord {
 }
 
 /// The commands that this release can apply. A kind of command that came later is proposed only when every node says so
-/// (DESIGN §3.6): 1 is `RaiseFence`.
-pub const COMMANDS_LEVEL: u32 = 1;
+/// (DESIGN §3.6): 1 is `RaiseFence`, 2 is `CreateBucketUnder`.
+pub const COMMANDS_LEVEL: u32 = 2;
+/// The level of a node that knows storage policies.
+pub const LEVEL_OF_POLICIES: u32 = 2;
 /// The level of a node that applies `RaiseFence`.
 pub const LEVEL_OF_FENCES: u32 = 1;
 
@@ -74,6 +77,28 @@ pub struct LiveRings {
     pub previous: Option<LiveRing>,
     /// What an operator's commands change.
     pub state: RingState,
+}
+
+/// A place in a ring: a partition, or the one slot of it where a fragment belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    placement: u64,
+    slot: Option<u8>,
+}
+
+impl From<u64> for Spot {
+    fn from(placement: u64) -> Self {
+        Self { placement, slot: None }
+    }
+}
+
+impl From<BlobKey> for Spot {
+    fn from(key: BlobKey) -> Self {
+        Self {
+            placement: key.placement,
+            slot: key.id.fragment(),
+        }
+    }
 }
 
 /// A device's part in a partition while rings change.
@@ -116,32 +141,34 @@ impl LiveRings {
         self.previous.is_some()
     }
 
-    /// The devices that shall hold a placement.
+    /// The devices that shall hold what belongs there.
     #[must_use]
-    pub fn primaries(&self, placement: u64) -> Vec<DeviceId> {
-        primaries(&self.current.ring, placement)
+    pub fn primaries(&self, spot: impl Into<Spot>) -> Vec<DeviceId> {
+        primaries(&self.current.ring, spot.into())
     }
 
-    /// The devices that the ring before names for a placement and the current one does not.
+    /// The devices that the ring before names for a spot and the current one does not.
     #[must_use]
-    pub fn leaving(&self, placement: u64) -> Vec<DeviceId> {
+    pub fn leaving(&self, spot: impl Into<Spot>) -> Vec<DeviceId> {
         let Some(previous) = &self.previous else {
             return Vec::new();
         };
-        let now = self.primaries(placement);
-        let mut before = primaries(&previous.ring, placement);
+        let spot = spot.into();
+        let now = self.primaries(spot);
+        let mut before = primaries(&previous.ring, spot);
         before.retain(|device| !now.contains(device));
         before
     }
 
-    /// The device's part in a placement.
+    /// The device's part in a spot.
     #[must_use]
-    pub fn standing(&self, device: DeviceId, placement: u64) -> Standing {
-        let now = self.primaries(placement).contains(&device);
+    pub fn standing(&self, device: DeviceId, spot: impl Into<Spot>) -> Standing {
+        let spot = spot.into();
+        let now = self.primaries(spot).contains(&device);
         let Some(previous) = &self.previous else {
             return if now { Standing::Kept } else { Standing::Stranger };
         };
-        match (now, primaries(&previous.ring, placement).contains(&device)) {
+        match (now, primaries(&previous.ring, spot).contains(&device)) {
             (true, true) => Standing::Kept,
             (true, false) => Standing::Arriving,
             (false, true) => Standing::Leaving,
@@ -150,9 +177,13 @@ impl LiveRings {
     }
 }
 
-fn primaries(ring: &Ring, placement: u64) -> Vec<DeviceId> {
-    let primaries = ring.primaries(ring.partition_of(placement));
-    primaries.iter().map(|device| DeviceId(device.0)).collect()
+fn primaries(ring: &Ring, spot: Spot) -> Vec<DeviceId> {
+    let all = ring.primaries(ring.partition_of(spot.placement));
+    let named = match spot.slot {
+        None => all,
+        Some(slot) => all.get(usize::from(slot)..=usize::from(slot)).unwrap_or_default(),
+    };
+    named.iter().map(|device| DeviceId(device.0)).collect()
 }
 
 /// The live rings, and which node has which device.
@@ -189,6 +220,26 @@ impl Rings {
             .rings
             .get(&policy)
             .map(|known| Arc::clone(&known.live))
+    }
+
+    /// The policies whose live rings name the device.
+    pub(super) fn policies_of(&self, device: DeviceId) -> Vec<PolicyId> {
+        let names = |ring: &Ring| ring.device(ring::DeviceId(device.0)).is_some();
+        let state = self.state.read();
+        let naming = state.rings.iter().filter(|(_, known)| {
+            let previous = known.live.previous.as_ref();
+            names(&known.live.current.ring) || previous.is_some_and(|previous| names(&previous.ring))
+        });
+        let mut policies: Vec<PolicyId> = naming.map(|(policy, _)| *policy).collect();
+        policies.sort_unstable();
+        policies
+    }
+
+    /// The policies that have a ring, by number.
+    pub(super) fn policies(&self) -> Vec<PolicyId> {
+        let mut policies: Vec<PolicyId> = self.state.read().rings.keys().copied().collect();
+        policies.sort_unstable();
+        policies
     }
 
     /// The node that has the device.

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use metadata::ids::{BlobId, BucketId, ClusterId, ShardId, WriteId};
+use metadata::model::PolicyId;
 
 use super::blob::{Blob, BlobHeader, BlobKey, FRAME_BYTES, Pieces};
 use super::error::DeviceError;
@@ -193,27 +194,27 @@ async fn lists_are_ordered_and_paged(store: &dyn BlobStore, cluster: ClusterId) 
 
 async fn digests_follow_the_keys(store: &dyn BlobStore, cluster: ClusterId) {
     let range: RangeInclusive<u64> = 1000..=1999;
-    assert_eq!(store.digest(range.clone()).await.unwrap().blobs, 0);
+    assert_eq!(store.digest(range.clone(), PolicyId(0)).await.unwrap().blobs, 0);
     let (one, two) = (
         sample_blob(cluster, 1000, 1, 10, 1),
         sample_blob(cluster, 1999, 2, 10, 1),
     );
     store.put(one.clone()).await.unwrap();
-    let only_one = store.digest(range.clone()).await.unwrap();
+    let only_one = store.digest(range.clone(), PolicyId(0)).await.unwrap();
     store.put(two.clone()).await.unwrap();
     store.put(sample_blob(cluster, 2000, 3, 10, 1)).await.unwrap();
-    let both = store.digest(range.clone()).await.unwrap();
+    let both = store.digest(range.clone(), PolicyId(0)).await.unwrap();
     assert_eq!(both.blobs, 2);
     assert_ne!(both, only_one);
     store.remove(vec![one.key]).await.unwrap();
     store.put(one.clone()).await.unwrap();
     assert_eq!(
-        store.digest(range.clone()).await.unwrap(),
+        store.digest(range.clone(), PolicyId(0)).await.unwrap(),
         both,
         "the order of arrival must not matter"
     );
     store.remove(vec![two.key]).await.unwrap();
-    assert_eq!(store.digest(range).await.unwrap(), only_one);
+    assert_eq!(store.digest(range, PolicyId(0)).await.unwrap(), only_one);
 }
 
 async fn concurrent_puts_all_arrive(store: &dyn BlobStore, cluster: ClusterId) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clock::{Dice, WallClock};
+use metadata::model::PolicyId;
 use parking_lot::{Mutex, RwLock};
 
 use super::accounts::Accounts;
@@ -205,7 +206,7 @@ impl Core {
     }
 
     /// See [`super::store::BlobStore::digest`].
-    pub(super) fn digest(&self, placements: &RangeInclusive<u64>) -> Result<Digest, DeviceError> {
+    pub(super) fn digest(&self, placements: &RangeInclusive<u64>, policy: PolicyId) -> Result<Digest, DeviceError> {
         self.status.check_readable()?;
         let mut digest = Digest::default();
         let mut from = Bound::Included(BlobKey::first(*placements.start()));
@@ -215,7 +216,8 @@ impl Core {
                 .index
                 .scan(from, *placements.end(), DIGEST_BATCH)
                 .map_err(index_failed)?;
-            rows.iter().for_each(|(key, _)| digest.add(key));
+            let asked = rows.iter().filter(|(key, _)| key.id.policy() == policy);
+            asked.for_each(|(key, _)| digest.add(key));
             match rows.last() {
                 Some((last, _)) if rows.len() == DIGEST_BATCH => from = Bound::Excluded(*last),
                 _ => return Ok(digest),

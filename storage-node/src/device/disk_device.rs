@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clock::{Dice, WallClock};
+use metadata::model::PolicyId;
 use rocksdb::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -301,8 +302,8 @@ impl BlobStore for DiskDevice {
             .await
     }
 
-    async fn digest(&self, placements: RangeInclusive<u64>) -> Result<Digest, DeviceError> {
-        self.blocking(move |core| core.digest(&placements)).await
+    async fn digest(&self, placements: RangeInclusive<u64>, policy: PolicyId) -> Result<Digest, DeviceError> {
+        self.blocking(move |core| core.digest(&placements, policy)).await
     }
 
     fn usage(&self) -> Usage {

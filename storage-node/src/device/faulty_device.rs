@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use metadata::model::PolicyId;
 use parking_lot::Mutex;
 
 use super::blob::{Blob, BlobHeader, BlobKey, BlobSlice};
@@ -113,9 +114,9 @@ impl BlobStore for FaultyDevice {
         self.inner.list(after, until_placement, limit).await
     }
 
-    async fn digest(&self, placements: RangeInclusive<u64>) -> Result<Digest, DeviceError> {
+    async fn digest(&self, placements: RangeInclusive<u64>, policy: PolicyId) -> Result<Digest, DeviceError> {
         self.before_read().await?;
-        self.inner.digest(placements).await
+        self.inner.digest(placements, policy).await
     }
 
     fn usage(&self) -> Usage {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use metadata::ids::ClusterId;
+use metadata::model::PolicyId;
 use parking_lot::Mutex;
 
 use super::blob::{Blob, BlobHeader, BlobKey, BlobSlice, FRAME_BYTES, frame_span};
@@ -132,12 +133,12 @@ impl BlobStore for MemoryDevice {
             .collect())
     }
 
-    async fn digest(&self, placements: RangeInclusive<u64>) -> Result<Digest, DeviceError> {
+    async fn digest(&self, placements: RangeInclusive<u64>, policy: PolicyId) -> Result<Digest, DeviceError> {
         let mut digest = Digest::default();
         self.blobs
             .lock()
             .keys()
-            .filter(|key| placements.contains(&key.placement))
+            .filter(|key| placements.contains(&key.placement) && key.id.policy() == policy)
             .for_each(|key| digest.add(key));
         Ok(digest)
     }

@@ -4,6 +4,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use async_trait::async_trait;
+use metadata::model::PolicyId;
 use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, BlobHeader, BlobKey, BlobSlice};
@@ -44,8 +45,9 @@ pub trait BlobStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(BlobKey, BlobHeader)>, DeviceError>;
 
-    /// Digest of the keys in a range of placement hashes, equal on two devices that hold the same blobs.
-    async fn digest(&self, placements: RangeInclusive<u64>) -> Result<Digest, DeviceError>;
+    /// Digest of one policy's keys in a range of placement hashes, equal on two devices that hold the same blobs, or
+    /// fragments of the same chunks.
+    async fn digest(&self, placements: RangeInclusive<u64>, policy: PolicyId) -> Result<Digest, DeviceError>;
 
     /// Fill, state and counters.
     fn usage(&self) -> Usage;
@@ -56,14 +58,18 @@ pub trait BlobStore: Send + Sync {
 pub struct Digest {
     /// Number of blobs.
     pub blobs: u64,
-    /// Wrapping sum of one 128-bit hash per key.
+    /// Wrapping sum of one 128-bit hash per key, which does not tell the fragments of a chunk apart.
     pub sum: u128,
 }
 
 impl Digest {
     /// Adds one key.
     pub fn add(&mut self, key: &BlobKey) {
-        let hash = blake3::hash(&key.to_bytes());
+        let chunk = BlobKey {
+            id: key.id.without_fragment(),
+            ..*key
+        };
+        let hash = blake3::hash(&chunk.to_bytes());
         let mut half = [0; 16];
         half.copy_from_slice(&hash.as_bytes()[..16]);
         self.blobs += 1;

@@ -126,12 +126,16 @@ impl Cluster {
 
     /// Stores a stream where the test's own process thinks it belongs.
     pub async fn write_placed(&self, size: u64) -> Stored {
-        let live = self.client.rings(PolicyId(0)).unwrap();
+        self.write_under(PolicyId(0), size).await
+    }
+
+    pub async fn write_under(&self, policy: PolicyId, size: u64) -> Stored {
+        let live = self.client.rings(policy).unwrap();
         let stream = Stream {
             write: WriteId::new(metadata_now(self), SystemDice.u128()),
             size,
             chunk_bytes: CHUNK,
-            policy: PolicyId(0),
+            policy,
             ring_version: live.current.epoch,
         };
         for chunk in 0..stream.chunks() {
@@ -187,8 +191,8 @@ impl Cluster {
 
     /// Asserts that every chunk lies on all its primaries; with `exactly`, nowhere else.
     pub async fn all_in_place(&self, streams: &BTreeMap<String, Stream>, exactly: bool) -> bool {
-        let live = self.client.rings(PolicyId(0)).unwrap();
         for stream in streams.values() {
+            let live = self.client.rings(stream.policy).unwrap();
             for chunk in 0..stream.chunks() {
                 let holders = self.holders(stream, chunk).await;
                 let mut primaries = live.primaries(chunk_key(stream, chunk).placement);
@@ -204,9 +208,13 @@ impl Cluster {
 
     /// Writes `count` objects of some chunks, all placed by the live ring.
     pub async fn put_some(&self, prefix: &str, count: usize) -> BTreeMap<String, Stream> {
+        self.put_some_under(PolicyId(0), prefix, count).await
+    }
+
+    pub async fn put_some_under(&self, policy: PolicyId, prefix: &str, count: usize) -> BTreeMap<String, Stream> {
         let mut streams = BTreeMap::new();
         for number in 0..count {
-            let stored = self.write_placed(u64::from(CHUNK) + number as u64).await;
+            let stored = self.write_under(policy, u64::from(CHUNK) + number as u64).await;
             let key = format!("{prefix}{number}");
             streams.insert(key.clone(), stored.stream.clone());
             self.put(&key, stored).await;

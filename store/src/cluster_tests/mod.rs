@@ -4,6 +4,7 @@ mod buckets;
 mod cancel;
 mod copies;
 mod multipart;
+mod policies;
 mod reads;
 mod writes;
 

@@ -11,7 +11,7 @@ use metadata::ids::{DeviceId, NodeId};
 use metadata::model::PolicyId;
 use parking_lot::Mutex;
 use ring::Ring;
-use storage_node::client::{BlobError, DataPlane};
+use storage_node::client::{BlobError, DataPlane, Policy, PolicyKind, PolicyList};
 use storage_node::device::{Blob, BlobHeader, BlobKey, BlobSlice, BlobStore, DeviceError, MemoryDevice};
 
 use super::Shape;
@@ -37,6 +37,7 @@ pub enum Health {
 /// The data plane in memory.
 pub struct MemoryData {
     ring: Arc<Ring>,
+    policies: Mutex<Vec<(Policy, Arc<Ring>)>>,
     devices: BTreeMap<DeviceId, Slot>,
     in_flight: AtomicUsize,
     in_flight_bytes: AtomicUsize,
@@ -81,11 +82,29 @@ impl MemoryData {
         let ring = Arc::new(builder.ring().expect("it was balanced"));
         Self {
             ring,
+            policies: Mutex::default(),
             devices,
             in_flight: AtomicUsize::new(0),
             in_flight_bytes: AtomicUsize::new(0),
             in_flight_bytes_max: AtomicUsize::new(0),
         }
+    }
+
+    /// Adds a policy over all devices.
+    ///
+    /// # Panics
+    /// When there are too few of them.
+    pub fn add_policy(&self, name: &str, kind: PolicyKind) -> PolicyId {
+        let mut builder = ring::Builder::from_ring(&self.ring, 0);
+        let slots = u32::try_from(kind.slots()).expect("the number is small");
+        builder.set_replicas(f64::from(slots)).expect("the number is small");
+        builder.rebalance(1, 1).expect("there are as many devices as slots");
+        let ring = Arc::new(builder.ring().expect("it was balanced"));
+        let mut policies = self.policies.lock();
+        let id = PolicyId(u16::try_from(policies.len()).expect("they are few") + 1);
+        let policy = Policy::new(id, name, kind).expect("the test names it well");
+        policies.push((policy, ring));
+        id
     }
 
     /// All devices.
@@ -231,7 +250,19 @@ fn told(device: DeviceId, error: &DeviceError) -> BlobError {
 #[async_trait]
 impl DataPlane for MemoryData {
     fn ring(&self, policy: PolicyId) -> Option<Arc<Ring>> {
-        (policy == PolicyId::default()).then(|| self.ring.clone())
+        if policy == PolicyId::default() {
+            return Some(self.ring.clone());
+        }
+        let policies = self.policies.lock();
+        let found = policies.iter().find(|(known, _)| known.id() == policy);
+        found.map(|(_, ring)| ring.clone())
+    }
+
+    fn policies(&self) -> Arc<PolicyList> {
+        let mut list = PolicyList::default();
+        let policies = self.policies.lock();
+        policies.iter().for_each(|(policy, _)| list.push(policy.clone()));
+        Arc::new(list)
     }
 
     fn writable(&self, device: DeviceId) -> bool {

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use metadata::ids::{DeviceId, NodeId};
+use metadata::model::PolicyId;
 use parking_lot::Mutex;
 use storage_node::blob_http::{BlobClientError, Fault, ListAnswer, ListCall, RemoteBlobs};
 use storage_node::device::{Blob, BlobHeader, BlobKey, BlobSlice, BlobStore, DeviceError, Digest};
@@ -390,10 +391,11 @@ impl RemoteBlobs for SimBlobs {
         node: NodeId,
         device: DeviceId,
         placements: RangeInclusive<u64>,
+        policy: PolicyId,
     ) -> Result<Digest, BlobClientError> {
         let digest = move |store: Arc<dyn BlobStore>| -> BoxFuture<'static, _> {
             let placements = placements.clone();
-            Box::pin(async move { store.digest(placements).await })
+            Box::pin(async move { store.digest(placements, policy).await })
         };
         self.ask(node, device, "blob digest", digest).await
     }

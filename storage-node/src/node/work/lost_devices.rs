@@ -100,21 +100,33 @@ fn decide(devices: &[Watched], patience: Patience) -> Verdict {
 
 /// Looks again and again while this node leads the system shard.
 pub(super) async fn run(workshop: Workshop) {
-    let mut seen: BTreeMap<DeviceId, (Condition, Instant)> = BTreeMap::new();
+    let mut seen: BTreeMap<PolicyId, Sightings> = BTreeMap::new();
     loop {
         tokio::time::sleep(workshop.options.devices_pause).await;
         if !workshop.leads(ShardId::SYSTEM) {
             seen.clear();
             continue;
         }
-        if let Err(why) = look(&workshop, &mut seen).await {
-            workshop.board.failed(NAME, why);
+        for policy in workshop.client.placed_policies() {
+            if let Err(why) = look(&workshop, policy, seen.entry(policy).or_default()).await {
+                workshop.board.failed(&name(policy), why);
+            }
         }
     }
 }
 
-async fn look(workshop: &Workshop, seen: &mut BTreeMap<DeviceId, (Condition, Instant)>) -> Result<(), String> {
-    let policy = PolicyId::default();
+/// How each device was when it was looked at last, and since when.
+type Sightings = BTreeMap<DeviceId, (Condition, Instant)>;
+
+/// The name of a policy's status line.
+fn name(policy: PolicyId) -> String {
+    if policy == PolicyId::default() {
+        return NAME.to_owned();
+    }
+    format!("{NAME}, policy {}", policy.0)
+}
+
+async fn look(workshop: &Workshop, policy: PolicyId, seen: &mut Sightings) -> Result<(), String> {
     let Some(live) = workshop.client.rings(policy) else {
         return Ok(());
     };
@@ -145,17 +157,18 @@ async fn look(workshop: &Workshop, seen: &mut BTreeMap<DeviceId, (Condition, Ins
     };
     let verdict = decide(&watched, patience);
     let out = watched.iter().filter(|one| one.condition != Condition::Serves).count();
-    workshop
-        .board
-        .state(NAME, format!("{out} of {} devices do not serve", watched.len()));
-    carry_out(workshop, &live, verdict).await
+    workshop.board.state(
+        &name(policy),
+        format!("{out} of {} devices do not serve", watched.len()),
+    );
+    carry_out(workshop, policy, &live, verdict).await
 }
 
-async fn carry_out(workshop: &Workshop, live: &LiveRings, verdict: Verdict) -> Result<(), String> {
-    let (policy, client) = (PolicyId::default(), &workshop.client);
+async fn carry_out(workshop: &Workshop, policy: PolicyId, live: &LiveRings, verdict: Verdict) -> Result<(), String> {
+    let client = &workshop.client;
     let (devices, failed) = match verdict {
         Verdict::Rest => {
-            asks(workshop, None);
+            asks(workshop, policy, None);
             return Ok(());
         }
         Verdict::TooMany(count) => {
@@ -163,7 +176,7 @@ async fn carry_out(workshop: &Workshop, live: &LiveRings, verdict: Verdict) -> R
                 "{count} devices are out, more than a disk or two: mend what they have in common, or say `halo admin \
                  device fail` for each that is lost"
             );
-            asks(workshop, Some(what));
+            asks(workshop, policy, Some(what));
             return Ok(());
         }
         Verdict::TakeBack(devices) => (devices, false),
@@ -173,7 +186,11 @@ async fn carry_out(workshop: &Workshop, live: &LiveRings, verdict: Verdict) -> R
                 .await
                 .map_err(|e| e.to_string())?;
             if let Err(why) = check_stand_in(&live.current.ring, &devices, &facts) {
-                asks(workshop, Some(format!("device {} is out, and {why}", names(&devices))));
+                asks(
+                    workshop,
+                    policy,
+                    Some(format!("device {} is out, and {why}", names(&devices))),
+                );
                 return Ok(());
             }
             (devices, true)
@@ -190,13 +207,13 @@ async fn carry_out(workshop: &Workshop, live: &LiveRings, verdict: Verdict) -> R
     } else {
         tracing::info!(devices = devices_named, "devices serve again and are taken back");
     }
-    asks(workshop, None);
-    workshop.board.done(NAME, devices.len() as u64);
+    asks(workshop, policy, None);
+    workshop.board.done(&name(policy), devices.len() as u64);
     Ok(())
 }
 
-fn asks(workshop: &Workshop, what: Option<String>) {
-    workshop.board.change(NAME, |line| line.asks = what);
+fn asks(workshop: &Workshop, policy: PolicyId, what: Option<String>) {
+    workshop.board.change(&name(policy), |line| line.asks = what);
 }
 
 fn names(devices: &BTreeSet<DeviceId>) -> String {

@@ -94,9 +94,9 @@ impl Workshop {
     /// Asks primaries, those of the ring before, and listed holders about a chunk, and, when none of them has it, all
     /// other devices.
     pub(super) async fn survey(&self, live: &LiveRings, key: BlobKey, listed: &[DeviceId]) -> Vec<Seen> {
-        let primaries = live.primaries(key.placement);
+        let primaries = live.primaries(key);
         let mut first = primaries.clone();
-        first.extend(live.leaving(key.placement));
+        first.extend(live.leaving(key));
         let unlisted = first.clone();
         first.extend(listed.iter().filter(|device| !unlisted.contains(device)));
         let mut seen = self.ask_all(key, &first, &primaries, listed).await;

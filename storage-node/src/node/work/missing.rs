@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use futures::future::join_all;
 use metadata::command::Command;
 use metadata::ids::{DeviceId, ShardId, WriteId};
-use metadata::model::{PolicyId, Stream};
+use metadata::model::Stream;
 use metadata::query::{Found, Query};
 
 use super::mend::{Held, Seen};
 use super::{ASK_DEADLINE, Workshop};
-use crate::client::{DataPlane, LiveRings, MetadataPlane, Standing, chunk_key};
+use crate::client::{LiveRings, MetadataPlane, Standing, chunk_key};
 use crate::device::BlobKey;
 
 const NAME: &str = "search for missing copies";
@@ -112,7 +112,7 @@ async fn check(workshop: &Workshop, shard: ShardId, stream: &Stream) -> Result<u
                 .collect();
             let command = Command::MarkShort {
                 write: stream.write,
-                first: key.id.chunk,
+                first: key.id.number(),
                 count: 1,
                 devices,
             };
@@ -128,8 +128,8 @@ async fn check(workshop: &Workshop, shard: ShardId, stream: &Stream) -> Result<u
 /// are not asked: their copies are on the way.
 async fn look(workshop: &Workshop, live: &LiveRings, keys: &[BlobKey]) -> Vec<Vec<Seen>> {
     let kept = |key: &BlobKey| {
-        let mut primaries = live.primaries(key.placement);
-        primaries.retain(|device| live.standing(*device, key.placement) == Standing::Kept);
+        let mut primaries = live.primaries(*key);
+        primaries.retain(|device| live.standing(*device, *key) == Standing::Kept);
         primaries
     };
     let places: Vec<Vec<DeviceId>> = keys.iter().map(kept).collect();
@@ -189,13 +189,13 @@ pub(super) async fn mark_damaged(workshop: &Workshop, device: DeviceId, key: Blo
         if !matches!(lives, Ok(Found::Lives(lives)) if lives == [metadata::query::Life::Referenced]) {
             continue;
         }
-        let Some(live) = workshop.client.rings(PolicyId::default()) else {
+        let Some(live) = workshop.rings_for(key) else {
             return;
         };
         let seen = workshop.survey(&live, key, &[]).await;
         let holds = |seen: &&Seen| seen.held == Held::Yes && seen.device != device;
         let devices = seen.iter().filter(holds).map(|seen| seen.device).collect();
-        let (write, first) = (key.id.write, key.id.chunk);
+        let (write, first) = (key.id.write, key.id.number());
         if let Err(why) = workshop
             .tell(
                 shard,

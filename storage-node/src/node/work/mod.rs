@@ -209,24 +209,17 @@ impl Workshop {
         Ok(lives)
     }
 
-    fn ring_of(&self, stream: &Stream) -> Option<Arc<Ring>> {
-        self.client.ring(stream.policy)
-    }
-
     fn rings_of(&self, stream: &Stream) -> Option<Arc<LiveRings>> {
         self.client.rings(stream.policy)
     }
+
+    /// The rings that place a blob.
+    fn rings_for(&self, key: BlobKey) -> Option<Arc<LiveRings>> {
+        self.client.rings(key.id.policy())
+    }
 }
 
-/// The devices that should hold the blobs with this placement hash.
-fn primaries(ring: &Ring, placement: u64) -> Vec<DeviceId> {
-    ring.primaries(ring.partition_of(placement))
-        .iter()
-        .map(|device| DeviceId(device.0))
-        .collect()
-}
-
-/// The first `limit` devices that stand in for them.
+/// The first `limit` devices that stand in for those that should hold the blobs with this placement hash.
 fn handoffs(ring: &Ring, placement: u64, limit: usize) -> Vec<DeviceId> {
     ring.handoffs(ring.partition_of(placement))
         .take(limit)

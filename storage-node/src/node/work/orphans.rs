@@ -14,13 +14,12 @@ use std::sync::Arc;
 
 use metadata::command::Command;
 use metadata::ids::{DeviceId, ShardId, WriteId};
-use metadata::model::PolicyId;
 use metadata::query::{Found, Life, Query};
 use metadata::reply::Done;
 
 use super::Workshop;
 use super::mend::Held;
-use crate::client::{DataPlane, MetadataPlane, Standing};
+use crate::client::{MetadataPlane, Standing};
 use crate::device::{BlobHeader, BlobKey, BlobStore};
 use crate::shard::{RESTORED_KEY, RESTORED_TABLE};
 
@@ -92,11 +91,11 @@ async fn walk(workshop: &Workshop, device: DeviceId, store: &Arc<dyn BlobStore>,
             .filter(|(_, header)| header.written_ms.saturating_add(grace) <= now_ms);
         let lives = ask_lives(workshop, old.collect()).await;
         for (key, header, life) in lives {
-            let Some(live) = workshop.client.rings(PolicyId::default()) else {
-                return Err("the ring is not known yet".to_owned());
+            let Some(live) = workshop.rings_for(key) else {
+                return Err(format!("the ring of policy {} is not known yet", key.id.policy().0));
             };
             // By the ring before counts too: such a copy may be the only one (REB-1).
-            match judge(life, live.standing(device, key.placement) != Standing::Stranger) {
+            match judge(life, live.standing(device, key) != Standing::Stranger) {
                 Verdict::Leave => {}
                 Verdict::Unreferenced if collected.len() < COLLECTED_MAX => collected.push((header.shard, key)),
                 Verdict::Unreferenced => {}
@@ -196,7 +195,7 @@ async fn check_place(
     key: BlobKey,
     header: BlobHeader,
 ) -> Result<bool, String> {
-    let Some(live) = workshop.client.rings(PolicyId::default()) else {
+    let Some(live) = workshop.rings_for(key) else {
         return Ok(false);
     };
     let seen = workshop.survey(&live, key, &[device]).await;
@@ -211,7 +210,7 @@ async fn check_place(
             .filter(|seen| seen.held == Held::Yes)
             .map(|seen| seen.device)
             .collect();
-        let (write, first) = (key.id.write, key.id.chunk);
+        let (write, first) = (key.id.write, key.id.number());
         workshop
             .tell(
                 header.shard,

@@ -146,8 +146,8 @@ impl Reclaim {
             for chunk in 0..chunks {
                 let blob = chunk_key(&row.stream, chunk);
                 // Those of the ring before as well: a change under way may have copies at both.
-                let mut primaries = live.primaries(blob.placement);
-                primaries.extend(live.leaving(blob.placement));
+                let mut primaries = live.primaries(blob);
+                primaries.extend(live.leaving(blob));
                 let mut extra = handoffs(ring, blob.placement, HANDOFFS_PER_REPLICA * ring.replicas());
                 extra.retain(|device| !primaries.contains(device));
                 for device in primaries.iter().chain(&extra) {

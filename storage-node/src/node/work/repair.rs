@@ -26,7 +26,7 @@ use metadata::query::Life;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::moving::{Copied, Job, Manner, Outcome, Pace, Scope, Span, bring, rate};
+use super::moving::{Copied, Job, Manner, Outcome, Pace, Scope, Span, bring, line_name, rate};
 use super::{BLOB_DEADLINE, SHARD_DEADLINE, Workshop};
 use crate::client::{DataPlane, LiveRings, Standing};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobStore};
@@ -63,27 +63,45 @@ impl OpenJobs {
 
 /// Looks after this node's devices, one after the other.
 pub(super) async fn run(workshop: Workshop) {
-    let mut seen: HashMap<DeviceId, Seen> = HashMap::new();
+    let mut seen: HashMap<(DeviceId, PolicyId), Seen> = HashMap::new();
     loop {
         tokio::time::sleep(workshop.options.idle_pause).await;
-        let Some(live) = workshop.client.rings(PolicyId::default()) else {
-            continue;
-        };
-        for (device, store) in workshop.devices.set().all() {
-            let wanted = Seen::of(&live, &store);
-            if seen
-                .get(&device)
-                .is_some_and(|seen| !seen.due(&wanted, workshop.options.repair_interval))
-            {
-                continue;
-            }
-            let name = format!("repair of device {device}");
-            match pass(&workshop, &live, device, &store, &name).await {
-                Ok(()) => drop(seen.insert(device, wanted)),
-                Err(why) => workshop.board.failed(&name, why),
+        for policy in workshop.client.placed_policies() {
+            for (device, store) in workshop.devices.set().all() {
+                let Some(live) = workshop.client.rings(policy) else {
+                    break;
+                };
+                let wanted = Seen::of(&live, &store);
+                let known = seen.get(&(device, policy));
+                if known.is_some_and(|seen| !seen.due(&wanted, workshop.options.repair_interval)) {
+                    continue;
+                }
+                let look = Look {
+                    workshop: &workshop,
+                    live: &live,
+                    policy,
+                    device,
+                    store: &store,
+                    name: line_name("repair of", device, policy),
+                };
+                match look.pass().await {
+                    Ok(()) => drop(seen.insert((device, policy), wanted)),
+                    Err(why) => workshop.board.failed(&look.name, why),
+                }
             }
         }
     }
+}
+
+/// One look through a device for what one policy's rings say of it.
+struct Look<'a> {
+    workshop: &'a Workshop,
+    live: &'a Arc<LiveRings>,
+    policy: PolicyId,
+    device: DeviceId,
+    store: &'a Arc<dyn BlobStore>,
+    /// Of its status line.
+    name: String,
 }
 
 /// When a device was looked through, and under which rings.
@@ -123,338 +141,348 @@ struct Tally {
     waits: Option<String>,
 }
 
-async fn pass(
-    workshop: &Workshop,
-    live: &Arc<LiveRings>,
-    device: DeviceId,
-    store: &Arc<dyn BlobStore>,
-    name: &str,
-) -> Result<(), String> {
-    let mut tally = Tally::default();
-    lacking(workshop, live, device, store, name, &mut tally).await?;
-    surplus(workshop, live, device, store, name, &mut tally).await?;
-    let Tally {
-        compared,
-        queued,
-        sent,
-        dropped,
-        waits,
-    } = tally;
-    workshop.board.done(name, queued + sent + dropped);
-    workshop.board.state(
-        name,
-        format!("compared {compared} partitions, queued {queued} chunks, sent {sent} home, dropped {dropped} surplus"),
-    );
-    // What waits for another device is looked at again soon.
-    waits.map_or(Ok(()), Err)
-}
+impl Look<'_> {
+    async fn pass(&self) -> Result<(), String> {
+        let mut tally = Tally::default();
+        self.lacking(&mut tally).await?;
+        self.surplus(&mut tally).await?;
+        let Tally {
+            compared,
+            queued,
+            sent,
+            dropped,
+            waits,
+        } = tally;
+        self.workshop.board.done(&self.name, queued + sent + dropped);
+        self.workshop.board.state(
+            &self.name,
+            format!(
+                "compared {compared} partitions, queued {queued} chunks, sent {sent} home, dropped {dropped} surplus"
+            ),
+        );
+        // What waits for another device is looked at again soon.
+        waits.map_or(Ok(()), Err)
+    }
 
-/// Compares the device's partitions with the other primaries'.
-async fn lacking(
-    workshop: &Workshop,
-    live: &Arc<LiveRings>,
-    device: DeviceId,
-    store: &Arc<dyn BlobStore>,
-    name: &str,
-    tally: &mut Tally,
-) -> Result<(), String> {
-    let mut open = OpenJobs::default();
-    let ring = &live.current.ring;
-    for partition in ring.partition_ids().map(|partition| partition.0) {
-        let span = Span::of(partition, ring.part_power());
-        // A partition on its way here is the mover's; so is the record of it.
-        if live.standing(device, span.first) != Standing::Kept {
-            continue;
-        }
-        tally.compared += 1;
-        let lacks = match compare(workshop, live, device, store, span).await {
-            Ok(lacks) => lacks,
-            Err(why) => {
-                tally.waits = Some(why);
+    /// Compares the device's partitions with the other primaries'.
+    async fn lacking(&self, tally: &mut Tally) -> Result<(), String> {
+        let Self { workshop, live, .. } = self;
+        let mut open = OpenJobs::default();
+        let ring = &live.current.ring;
+        for partition in ring.partition_ids().map(|partition| partition.0) {
+            let span = Span::of(partition, ring.part_power());
+            // A partition on its way here is the mover's; so is the record of it.
+            if live.standing(self.device, span.first) != Standing::Kept {
                 continue;
             }
-        };
-        if lacks > workshop.options.repair_queued_max {
-            open.partitions.insert(partition);
-        } else if lacks > 0 {
-            tally.queued += queue(workshop, live, device, store, span).await?;
-        }
-        if tally.compared.is_multiple_of(64) {
-            let state = format!("compared {} partitions, {} open", tally.compared, open.partitions.len());
-            workshop.board.state(name, state);
-        }
-        tokio::time::sleep(workshop.options.repair_pause).await;
-    }
-    if open.partitions.is_empty() {
-        return close_jobs(workshop, device).await;
-    }
-    work_off(workshop, live, device, store, name, open).await
-}
-
-/// How many blobs more than this device some other primary has, or at least one when they differ in another way.
-async fn compare(
-    workshop: &Workshop,
-    live: &LiveRings,
-    device: DeviceId,
-    store: &Arc<dyn BlobStore>,
-    span: Span,
-) -> Result<u64, String> {
-    let range = span.first..=span.last;
-    let own = store.digest(range.clone()).await.map_err(|e| e.to_string())?;
-    let others = live.primaries(span.first).into_iter().filter(|other| *other != device);
-    let asked = others.map(|other| workshop.client.digest_blobs(other, range.clone(), BLOB_DEADLINE));
-    let mut lacks = 0;
-    for said in join_all(asked).await {
-        let digest = said.map_err(|e| e.to_string())?;
-        if digest != own && digest.blobs > 0 {
-            lacks = lacks.max(digest.blobs.saturating_sub(own.blobs)).max(1);
-        }
-    }
-    Ok(lacks)
-}
-
-/// Hands the chunks of a partition that live and are not here to their shards' queues.
-async fn queue(
-    workshop: &Workshop,
-    live: &LiveRings,
-    device: DeviceId,
-    store: &Arc<dyn BlobStore>,
-    span: Span,
-) -> Result<u64, String> {
-    let mut holders: BTreeMap<BlobKey, (BlobHeader, Vec<DeviceId>)> = BTreeMap::new();
-    let others = live.primaries(span.first).into_iter().filter(|other| *other != device);
-    for other in others {
-        let mut after = span.before();
-        loop {
-            let call = crate::blob_http::ListCall {
-                after,
-                until_placement: span.last,
-                limit: u32::try_from(PAGE).unwrap_or(u32::MAX),
+            tally.compared += 1;
+            let lacks = match self.compare(span).await {
+                Ok(lacks) => lacks,
+                Err(why) => {
+                    tally.waits = Some(why);
+                    continue;
+                }
             };
-            let page = workshop.client.list_blobs(other, call, BLOB_DEADLINE).await;
-            let page = page.map_err(|e| e.to_string())?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(*last);
-            let full = page.len() >= PAGE;
-            for (key, header) in page {
-                let here = store.stat(key).await.map_err(|e| e.to_string())?.is_some();
-                // More than a few are a job's work; the next look finds that.
-                if !here && holders.len() as u64 <= 2 * workshop.options.repair_queued_max {
-                    holders.entry(key).or_insert_with(|| (header, Vec::new())).1.push(other);
+            if lacks > workshop.options.repair_queued_max {
+                open.partitions.insert(partition);
+            } else if lacks > 0 {
+                tally.queued += self.queue(span).await?;
+            }
+            if tally.compared.is_multiple_of(64) {
+                let state = format!("compared {} partitions, {} open", tally.compared, open.partitions.len());
+                workshop.board.state(&self.name, state);
+            }
+            tokio::time::sleep(workshop.options.repair_pause).await;
+        }
+        if open.partitions.is_empty() {
+            return self.close_jobs().await;
+        }
+        self.work_off(open).await
+    }
+
+    /// How many blobs more than this device some other primary has, or at least one when they differ in another way.
+    async fn compare(&self, span: Span) -> Result<u64, String> {
+        let range = span.first..=span.last;
+        let own = self.store.digest(range.clone(), self.policy).await;
+        let own = own.map_err(|e| e.to_string())?;
+        let client = &self.workshop.client;
+        let others = self.others(span);
+        let asked = others
+            .iter()
+            .map(|other| client.digest_blobs(*other, range.clone(), self.policy, BLOB_DEADLINE));
+        let mut lacks = 0;
+        for said in join_all(asked).await {
+            let digest = said.map_err(|e| e.to_string())?;
+            if digest != own && digest.blobs > 0 {
+                lacks = lacks.max(digest.blobs.saturating_sub(own.blobs)).max(1);
+            }
+        }
+        Ok(lacks)
+    }
+
+    /// Hands the chunks of a partition that live and are not here to their shards' queues.
+    async fn queue(&self, span: Span) -> Result<u64, String> {
+        let Self { workshop, store, .. } = self;
+        let mut holders: BTreeMap<BlobKey, (BlobHeader, Vec<DeviceId>)> = BTreeMap::new();
+        for other in self.others(span) {
+            let mut after = span.before();
+            loop {
+                let call = crate::blob_http::ListCall {
+                    after,
+                    until_placement: span.last,
+                    limit: u32::try_from(PAGE).unwrap_or(u32::MAX),
+                };
+                let page = workshop.client.list_blobs(other, call, BLOB_DEADLINE).await;
+                let page = page.map_err(|e| e.to_string())?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(*last);
+                let full = page.len() >= PAGE;
+                for (key, header) in page.into_iter().filter(|(key, _)| key.id.policy() == self.policy) {
+                    let here = store.stat(key).await.map_err(|e| e.to_string())?.is_some();
+                    // More than a few are a job's work; the next look finds that.
+                    if !here && holders.len() as u64 <= 2 * workshop.options.repair_queued_max {
+                        holders.entry(key).or_insert_with(|| (header, Vec::new())).1.push(other);
+                    }
+                }
+                if !full {
+                    break;
                 }
             }
-            if !full {
-                break;
+        }
+        let lives = workshop
+            .lives(holders.iter().map(|(key, (header, _))| (key, header)))
+            .await?;
+        let mut queued = 0;
+        for (key, (header, devices)) in holders {
+            if lives.get(&key.id.write) == Some(&Life::Referenced) {
+                let (write, first, count) = (key.id.write, key.id.number(), 1);
+                let command = Command::MarkShort {
+                    write,
+                    first,
+                    count,
+                    devices,
+                };
+                workshop.tell(header.shard, command).await?;
+                queued += 1;
             }
         }
+        Ok(queued)
     }
-    let lives = workshop
-        .lives(holders.iter().map(|(key, (header, _))| (key, header)))
-        .await?;
-    let mut queued = 0;
-    for (key, (header, devices)) in holders {
-        if lives.get(&key.id.write) == Some(&Life::Referenced) {
-            let (write, first, count) = (key.id.write, key.id.chunk, 1);
-            let command = Command::MarkShort {
-                write,
-                first,
-                count,
-                devices,
-            };
-            workshop.tell(header.shard, command).await?;
-            queued += 1;
-        }
-    }
-    Ok(queued)
-}
 
-/// Brings all partitions that lack much, noting in the system shard which are open.
-async fn work_off(
-    workshop: &Workshop,
-    live: &Arc<LiveRings>,
-    device: DeviceId,
-    store: &Arc<dyn BlobStore>,
-    name: &str,
-    mut open: OpenJobs,
-) -> Result<(), String> {
-    let now_ms = workshop.clock.now_ms();
-    let before = noted(workshop, device).await?;
-    open.format = FORMAT;
-    open.device = device.0;
-    open.since_ms = before.map_or(now_ms, |before| before.since_ms);
-    let (pace, copied, epoch) = (Pace::new(), Copied::default(), live.state.current.epoch);
-    let go_on = || {
-        let now = workshop.client.rings(PolicyId::default());
-        now.is_some_and(|now| now.state.current.epoch == epoch) && workshop.devices.set().contains(device)
-    };
-    let rate = || rate(workshop);
-    let manner = Manner {
-        pace: &pace,
-        rate: &rate,
-        go_on: &go_on,
-        copied: &copied,
-    };
-    let mut waits = None;
-    for partition in open.partitions.clone() {
-        workshop.board.state(
-            name,
-            format!("{} partitions lack more than a few blobs", open.partitions.len()),
-        );
-        note(workshop, &mut open).await?;
-        let span = Span::of(partition, live.current.ring.part_power());
-        let sources: Vec<DeviceId> = live
-            .primaries(span.first)
-            .into_iter()
-            .filter(|other| *other != device)
-            .collect();
-        let job = Job {
+    /// Brings all partitions that lack much, noting in the system shard which are open.
+    async fn work_off(&self, mut open: OpenJobs) -> Result<(), String> {
+        let Self {
+            workshop,
+            live,
+            policy,
             device,
-            store: Arc::clone(store),
-            span,
-            scope: Scope {
-                counted: sources.clone(),
-                needed: sources.len().div_ceil(2),
-                sources,
-            },
+            ..
+        } = *self;
+        let now_ms = workshop.clock.now_ms();
+        let before = self.noted().await?;
+        open.format = FORMAT;
+        open.device = device.0;
+        open.since_ms = before.map_or(now_ms, |before| before.since_ms);
+        let (pace, copied, epoch) = (Pace::new(), Copied::default(), live.state.current.epoch);
+        let go_on = || {
+            let now = workshop.client.rings(policy);
+            now.is_some_and(|now| now.state.current.epoch == epoch) && workshop.devices.set().contains(device)
         };
-        match bring(workshop, &job, &manner).await {
-            Outcome::Done => drop(open.partitions.remove(&partition)),
-            Outcome::Waits(why) => waits = Some(why),
-            Outcome::Interrupted => return Err("the rings changed meanwhile".to_owned()),
+        let rate = || rate(workshop, policy);
+        let manner = Manner {
+            pace: &pace,
+            rate: &rate,
+            go_on: &go_on,
+            copied: &copied,
+        };
+        let mut waits = None;
+        for partition in open.partitions.clone() {
+            workshop.board.state(
+                &self.name,
+                format!("{} partitions lack more than a few blobs", open.partitions.len()),
+            );
+            self.note(&mut open).await?;
+            let span = Span::of(partition, live.current.ring.part_power());
+            let sources = self.others(span);
+            let job = Job {
+                device,
+                store: Arc::clone(self.store),
+                policy,
+                span,
+                scope: Scope {
+                    counted: sources.clone(),
+                    needed: sources.len().div_ceil(2),
+                    sources,
+                },
+            };
+            match bring(workshop, &job, &manner).await {
+                Outcome::Done => drop(open.partitions.remove(&partition)),
+                Outcome::Waits(why) => waits = Some(why),
+                Outcome::Interrupted => return Err("the rings changed meanwhile".to_owned()),
+            }
+        }
+        match waits {
+            Some(why) => {
+                self.note(&mut open).await?;
+                Err(why)
+            }
+            None => self.close_jobs().await,
         }
     }
-    match waits {
-        Some(why) => {
-            note(workshop, &mut open).await?;
-            Err(why)
-        }
-        None => close_jobs(workshop, device).await,
+
+    /// The other primaries of a partition.
+    fn others(&self, span: Span) -> Vec<DeviceId> {
+        let mut others = self.live.primaries(span.first);
+        others.retain(|other| *other != self.device);
+        others
     }
-}
 
-fn jobs_key(device: DeviceId) -> String {
-    format!("{}/{:010}", PolicyId::default().0, device.0)
-}
-
-async fn noted(workshop: &Workshop, device: DeviceId) -> Result<Option<OpenJobs>, String> {
-    let record = workshop
-        .client
-        .record(REPAIR_JOBS_TABLE, &jobs_key(device), SHARD_DEADLINE)
-        .await;
-    Ok(record
-        .map_err(|e| e.to_string())?
-        .and_then(|record| OpenJobs::decode(&record.value)))
-}
-
-async fn note(workshop: &Workshop, open: &mut OpenJobs) -> Result<(), String> {
-    open.updated_ms = workshop.clock.now_ms();
-    let key = jobs_key(DeviceId(open.device));
-    let value = serde_json::to_vec(open)
-        .expect("jobs have nothing JSON cannot write")
-        .into();
-    let put = workshop
-        .client
-        .put_record(REPAIR_JOBS_TABLE, &key, RecordCondition::Any, value, SHARD_DEADLINE);
-    put.await.map(drop).map_err(|e| e.to_string())
-}
-
-async fn close_jobs(workshop: &Workshop, device: DeviceId) -> Result<(), String> {
-    if noted(workshop, device).await?.is_none() {
-        return Ok(());
+    fn jobs_key(&self) -> String {
+        format!("{}/{:010}", self.policy.0, self.device.0)
     }
-    let key = jobs_key(device);
-    let deleted = workshop.client.delete_record(REPAIR_JOBS_TABLE, &key, SHARD_DEADLINE);
-    deleted.await.map_err(|e| e.to_string())
-}
 
-/// Looks at everything the device holds without being asked to by a live ring.
-async fn surplus(
-    workshop: &Workshop,
-    live: &Arc<LiveRings>,
-    device: DeviceId,
-    store: &Arc<dyn BlobStore>,
-    name: &str,
-    tally: &mut Tally,
-) -> Result<(), String> {
-    let ring = &live.current.ring;
-    let mut after = None;
-    loop {
-        let next = store.list(after, u64::MAX, 1).await.map_err(|e| e.to_string())?;
-        let Some((key, _)) = next.first() else { return Ok(()) };
-        let span = Span::of(ring.partition_of(key.placement).0, ring.part_power());
-        if live.standing(device, key.placement) != Standing::Stranger {
-            // The rest of a partition that belongs here is stepped over.
-            after = Some(span.end());
-            continue;
-        }
-        let page = store.list(after, span.last, PAGE).await.map_err(|e| e.to_string())?;
-        // Empty when it was all removed meanwhile.
-        after = page.last().map(|(key, _)| *key).or(Some(*key));
-        match send_home(workshop, live, store, page, tally).await {
-            Ok(()) => {}
-            Err(why) => tally.waits = Some(why),
-        }
-        workshop.board.state(
-            name,
-            format!("surplus: sent {} home, dropped {}", tally.sent, tally.dropped),
-        );
-        tokio::time::sleep(workshop.options.repair_pause).await;
+    async fn noted(&self) -> Result<Option<OpenJobs>, String> {
+        let key = self.jobs_key();
+        let client = &self.workshop.client;
+        let record = client.record(REPAIR_JOBS_TABLE, &key, SHARD_DEADLINE).await;
+        Ok(record
+            .map_err(|e| e.to_string())?
+            .and_then(|record| OpenJobs::decode(&record.value)))
     }
-}
 
-/// Sends what lives to the primaries that lack it, and drops what all of them have.
-async fn send_home(
-    workshop: &Workshop,
-    live: &LiveRings,
-    store: &Arc<dyn BlobStore>,
-    page: Vec<(BlobKey, BlobHeader)>,
-    tally: &mut Tally,
-) -> Result<(), String> {
-    let lives = workshop.lives(page.iter().map(|(key, header)| (key, header))).await?;
-    let living: Vec<(BlobKey, BlobHeader)> = page
-        .into_iter()
-        .filter(|(key, _)| lives.get(&key.id.write) == Some(&Life::Referenced))
-        .collect();
-    let Some((first, _)) = living.first() else {
-        return Ok(());
-    };
-    let keys: Vec<BlobKey> = living.iter().map(|(key, _)| *key).collect();
-    let mut home: Vec<BTreeSet<DeviceId>> = vec![BTreeSet::new(); living.len()];
-    let primaries = live.primaries(first.placement);
-    let (mut sent, mut waits) = (0, None);
-    for primary in &primaries {
-        let held = workshop.client.stat_blobs(*primary, keys.clone(), BLOB_DEADLINE).await;
-        let held = match held {
-            Ok(held) => held,
-            Err(error) => {
-                waits = Some(error.to_string());
+    async fn note(&self, open: &mut OpenJobs) -> Result<(), String> {
+        open.updated_ms = self.workshop.clock.now_ms();
+        let key = self.jobs_key();
+        let value = serde_json::to_vec(open)
+            .expect("jobs have nothing JSON cannot write")
+            .into();
+        let put = self
+            .workshop
+            .client
+            .put_record(REPAIR_JOBS_TABLE, &key, RecordCondition::Any, value, SHARD_DEADLINE);
+        put.await.map(drop).map_err(|e| e.to_string())
+    }
+
+    async fn close_jobs(&self) -> Result<(), String> {
+        if self.noted().await?.is_none() {
+            return Ok(());
+        }
+        let key = self.jobs_key();
+        let deleted = self
+            .workshop
+            .client
+            .delete_record(REPAIR_JOBS_TABLE, &key, SHARD_DEADLINE);
+        deleted.await.map_err(|e| e.to_string())
+    }
+
+    /// Looks at everything of the policy that the device holds without being asked to by a live ring.
+    async fn surplus(&self, tally: &mut Tally) -> Result<(), String> {
+        let Self {
+            workshop, live, store, ..
+        } = *self;
+        let mut after = None;
+        loop {
+            let page = store.list(after, u64::MAX, PAGE).await.map_err(|e| e.to_string())?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            let is_surplus = |key: &BlobKey| {
+                key.id.policy() == self.policy && live.standing(self.device, *key) == Standing::Stranger
+            };
+            let surplus: Vec<_> = page.into_iter().filter(|(key, _)| is_surplus(key)).collect();
+            if surplus.is_empty() {
+                after = self.step_over(after);
                 continue;
             }
-        };
-        for (at, (key, header)) in living.iter().enumerate() {
-            let same = held
-                .get(at)
-                .and_then(Option::as_ref)
-                .is_some_and(|other| other.blake3 == header.blake3);
-            if same || put_home(workshop, store, *primary, *key, *header).await? {
-                home[at].insert(*primary);
-                sent += u64::from(!same);
+            match self.send_home(surplus, tally).await {
+                Ok(()) => {}
+                Err(why) => tally.waits = Some(why),
             }
+            workshop.board.state(
+                &self.name,
+                format!("surplus: sent {} home, dropped {}", tally.sent, tally.dropped),
+            );
+            tokio::time::sleep(workshop.options.repair_pause).await;
         }
     }
-    let all_home = |at: &usize| primaries.iter().all(|primary| home[*at].contains(primary));
-    let dropped: Vec<BlobKey> = (0..living.len()).filter(all_home).map(|at| living[at].0).collect();
-    tally.sent += sent;
-    let now = workshop.client.rings(PolicyId::default());
-    if now.is_none_or(|now| now.state.current.epoch != live.state.current.epoch) {
-        return Err("the rings changed meanwhile".to_owned());
+
+    /// Where to go on behind `after`: past the rest of its partition when all of that belongs here.
+    fn step_over(&self, after: Option<BlobKey>) -> Option<BlobKey> {
+        let key = after?;
+        let ring = &self.live.current.ring;
+        let alone = self.workshop.client.placed_policies().len() == 1;
+        let span = Span::of(ring.partition_of(key.placement).0, ring.part_power());
+        if alone && self.live.standing(self.device, key.placement) != Standing::Stranger {
+            return Some(span.end());
+        }
+        after
     }
-    if !dropped.is_empty() {
-        let count = dropped.len() as u64;
-        store.remove(dropped).await.map_err(|e| e.to_string())?;
-        tally.dropped += count;
+
+    /// Sends what lives to the primaries that lack it, and drops what all of them have.
+    async fn send_home(&self, page: Vec<(BlobKey, BlobHeader)>, tally: &mut Tally) -> Result<(), String> {
+        let workshop = self.workshop;
+        let lives = workshop.lives(page.iter().map(|(key, header)| (key, header))).await?;
+        // Those that belong to the same devices travel together.
+        let mut homes: BTreeMap<Vec<DeviceId>, Vec<(BlobKey, BlobHeader)>> = BTreeMap::new();
+        for (key, header) in page {
+            if lives.get(&key.id.write) == Some(&Life::Referenced) {
+                homes.entry(self.live.primaries(key)).or_default().push((key, header));
+            }
+        }
+        let mut waits = None;
+        for (primaries, living) in homes {
+            if let Err(why) = self.send_to(&primaries, living, tally).await {
+                waits = Some(why);
+            }
+        }
+        waits.map_or(Ok(()), Err)
     }
-    waits.map_or(Ok(()), Err)
+
+    async fn send_to(
+        &self,
+        primaries: &[DeviceId],
+        living: Vec<(BlobKey, BlobHeader)>,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let Self {
+            workshop, live, store, ..
+        } = *self;
+        let keys: Vec<BlobKey> = living.iter().map(|(key, _)| *key).collect();
+        let mut home: Vec<BTreeSet<DeviceId>> = vec![BTreeSet::new(); living.len()];
+        let (mut sent, mut waits) = (0, None);
+        for primary in primaries {
+            let held = workshop.client.stat_blobs(*primary, keys.clone(), BLOB_DEADLINE).await;
+            let held = match held {
+                Ok(held) => held,
+                Err(error) => {
+                    waits = Some(error.to_string());
+                    continue;
+                }
+            };
+            for (at, (key, header)) in living.iter().enumerate() {
+                let same = held
+                    .get(at)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|other| other.blake3 == header.blake3);
+                if same || put_home(workshop, store, *primary, *key, *header).await? {
+                    home[at].insert(*primary);
+                    sent += u64::from(!same);
+                }
+            }
+        }
+        let all_home = |at: &usize| primaries.iter().all(|primary| home[*at].contains(primary));
+        let dropped: Vec<BlobKey> = (0..living.len()).filter(all_home).map(|at| living[at].0).collect();
+        tally.sent += sent;
+        let now = workshop.client.rings(self.policy);
+        if now.is_none_or(|now| now.state.current.epoch != live.state.current.epoch) {
+            return Err("the rings changed meanwhile".to_owned());
+        }
+        if !dropped.is_empty() {
+            let count = dropped.len() as u64;
+            store.remove(dropped).await.map_err(|e| e.to_string())?;
+            tally.dropped += count;
+        }
+        waits.map_or(Ok(()), Err)
+    }
 }
 
 /// Gives a primary its copy from this device's own; false when this one is no good.

@@ -14,7 +14,7 @@ use metadata::query::{Found, Query, ShortFound};
 use tokio::time::Instant;
 
 use super::mend::{Mended, retry_pause};
-use super::{BLOB_DEADLINE, Workshop, primaries};
+use super::{BLOB_DEADLINE, Workshop};
 use crate::client::{DataPlane, Standing, chunk_key};
 use crate::device::BlobKey;
 
@@ -115,11 +115,12 @@ impl ShortQueue {
 
     /// False when every primary that is not named as a holder is thought to be down.
     fn has_a_target(&self, range: &ShortFound) -> bool {
-        let Some(ring) = self.workshop.ring_of(&range.stream) else {
+        let Some(live) = self.workshop.rings_of(&range.stream) else {
             return false;
         };
         let key = chunk_key(&range.stream, range.first);
-        let lacking: Vec<DeviceId> = primaries(&ring, key.placement)
+        let lacking: Vec<DeviceId> = live
+            .primaries(key)
             .into_iter()
             .filter(|device| !range.devices.contains(device))
             .collect();
@@ -217,7 +218,7 @@ impl ShortQueue {
         for (chunk, devices) in extra {
             let key = chunk_key(&range.stream, chunk);
             // A ring that came meanwhile may have made a primary of it, and one that is leaving keeps its copies (REB-1).
-            let is_stranger = |device: &DeviceId| live.standing(*device, key.placement) == Standing::Stranger;
+            let is_stranger = |device: &DeviceId| live.standing(*device, key) == Standing::Stranger;
             for device in devices.into_iter().filter(is_stranger) {
                 keys.entry(device).or_default().push(key);
             }

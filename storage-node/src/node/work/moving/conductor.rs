@@ -10,7 +10,8 @@ use metadata::model::PolicyId;
 use super::arrivals::receivers;
 use super::progress::{Progress, RING_PROGRESS_TABLE, progress_prefix};
 use crate::client::{
-    DataPlane, LEVEL_OF_FENCES, LiveRings, MetadataPlane, Phase, RING_FILES_TABLE, RingState, below_level,
+    DataPlane, LEVEL_OF_FENCES, LiveFile, LiveRings, MetadataPlane, Phase, RING_FILES_TABLE, RING_STATE_TABLE,
+    RingState, below_level, piece_key,
 };
 use crate::node::work::{SHARD_DEADLINE, Workshop};
 
@@ -18,17 +19,30 @@ const NAME: &str = "change of the ring";
 
 /// Looks after the change under way while this node leads the system shard.
 pub(in crate::node::work) async fn run(workshop: Workshop) {
-    let mut known: Option<(u64, Vec<(DeviceId, u64)>)> = None;
+    let mut known: BTreeMap<PolicyId, Option<Receivers>> = BTreeMap::new();
     loop {
         tokio::time::sleep(workshop.options.idle_pause).await;
         if !workshop.leads(ShardId::SYSTEM) {
-            known = None;
+            known.clear();
             continue;
         }
-        if let Err(why) = look(&workshop, &mut known).await {
-            workshop.board.failed(NAME, why);
+        for policy in workshop.client.placed_policies() {
+            if let Err(why) = look(&workshop, policy, known.entry(policy).or_default()).await {
+                workshop.board.failed(&name(policy), why);
+            }
         }
     }
+}
+
+/// An epoch, and who receives how many partitions in it.
+type Receivers = (u64, Vec<(DeviceId, u64)>);
+
+/// The name of a policy's status line.
+fn name(policy: PolicyId) -> String {
+    if policy == PolicyId::default() {
+        return NAME.to_owned();
+    }
+    format!("{NAME} of policy {}", policy.0)
 }
 
 /// What comes next.
@@ -63,8 +77,7 @@ fn decide(state: &RingState, receivers: &[(DeviceId, u64)], progress: &BTreeMap<
     }
 }
 
-async fn look(workshop: &Workshop, known: &mut Option<(u64, Vec<(DeviceId, u64)>)>) -> Result<(), String> {
-    let policy = PolicyId::default();
+async fn look(workshop: &Workshop, policy: PolicyId, known: &mut Option<Receivers>) -> Result<(), String> {
     let Some(live) = workshop.client.rings(policy) else {
         return Ok(());
     };
@@ -72,7 +85,7 @@ async fn look(workshop: &Workshop, known: &mut Option<(u64, Vec<(DeviceId, u64)>
     let epoch = state.current.epoch;
     if state.phase == Phase::Settled {
         *known = None;
-        workshop.board.state(NAME, "no change is under way");
+        workshop.board.state(&name(policy), "no change is under way");
         return Ok(());
     }
     if known.as_ref().is_none_or(|(of, _)| *of != epoch) {
@@ -97,7 +110,7 @@ async fn look(workshop: &Workshop, known: &mut Option<(u64, Vec<(DeviceId, u64)>
                 behind.len(),
                 receivers.len()
             );
-            workshop.board.state(NAME, line);
+            workshop.board.state(&name(policy), line);
         }
         Step::Fence => raise_fences(workshop, policy, epoch).await?,
         Step::Retire => retire(workshop, policy, epoch).await?,
@@ -122,7 +135,7 @@ async fn raise_fences(workshop: &Workshop, policy: PolicyId, epoch: u64) -> Resu
             behind.join(", ")
         ));
     }
-    workshop.board.state(NAME, "raising the fence in every shard");
+    workshop.board.state(&name(policy), "raising the fence in every shard");
     for shard in (1..=workshop.client.key_shards()).map(ShardId) {
         let ring_version = epoch;
         workshop
@@ -142,18 +155,21 @@ async fn raise_fences(workshop: &Workshop, policy: PolicyId, epoch: u64) -> Resu
 
 async fn retire(workshop: &Workshop, policy: PolicyId, epoch: u64) -> Result<(), String> {
     let client = &workshop.client;
+    let (old, _) = client
+        .ring_state(policy, SHARD_DEADLINE)
+        .await
+        .map_err(|e| e.to_string())?;
     let changed = client.change_ring(policy, SHARD_DEADLINE, |state, now_ms| Ok(state.retired(epoch, now_ms)));
     let state = changed.await.map_err(|e| e.to_string())?;
     tracing::info!(epoch, "the change of the ring is done");
-    workshop.board.done(NAME, 1);
-    tidy(workshop, policy, &state).await
+    workshop.board.done(&name(policy), 1);
+    tidy(workshop, policy, &old, &state).await
 }
 
-/// Removes the notes of changes that are done, and files nobody names any more.
-async fn tidy(workshop: &Workshop, policy: PolicyId, state: &RingState) -> Result<(), String> {
+/// Removes the notes of changes that are done, and the files that `old` named and no policy names any more. Others are
+/// left alone: somebody may be about to apply them.
+async fn tidy(workshop: &Workshop, policy: PolicyId, old: &RingState, state: &RingState) -> Result<(), String> {
     let client = &workshop.client;
-    let files = [Some(&state.current), state.previous.as_ref(), state.before.as_ref()];
-    let named: BTreeSet<&str> = files.into_iter().flatten().map(|file| file.file.as_str()).collect();
     let of_policy = format!("{}/", policy.0);
     let notes = client.records(RING_PROGRESS_TABLE, &of_policy, SHARD_DEADLINE).await;
     let kept = progress_prefix(policy, state.current.epoch);
@@ -163,13 +179,10 @@ async fn tidy(workshop: &Workshop, policy: PolicyId, state: &RingState) -> Resul
             deleted.map_err(|e| e.to_string())?;
         }
     }
-    let pieces = client
-        .records(RING_FILES_TABLE, "", SHARD_DEADLINE)
-        .await
-        .map_err(|e| e.to_string())?;
-    for (key, _) in pieces {
-        let is_named = key.split('/').next().is_some_and(|file| named.contains(file));
-        if !is_named && policy == PolicyId::default() {
+    let in_use = files_in_use(workshop).await?;
+    for file in named_by(old).filter(|file| !in_use.contains(&file.file)) {
+        for piece in 0..file.pieces {
+            let key = piece_key(&file.file, piece);
             let deleted = client.delete_record(RING_FILES_TABLE, &key, SHARD_DEADLINE).await;
             deleted.map_err(|e| e.to_string())?;
         }
@@ -177,10 +190,25 @@ async fn tidy(workshop: &Workshop, policy: PolicyId, state: &RingState) -> Resul
     Ok(())
 }
 
+fn named_by(state: &RingState) -> impl Iterator<Item = &LiveFile> {
+    let files = [Some(&state.current), state.previous.as_ref(), state.before.as_ref()];
+    files.into_iter().flatten()
+}
+
+/// The ring files that some policy's state names. Of a state that this release cannot read nothing is known: an error.
+async fn files_in_use(workshop: &Workshop) -> Result<BTreeSet<String>, String> {
+    let states = workshop.client.records(RING_STATE_TABLE, "", SHARD_DEADLINE).await;
+    let mut named = BTreeSet::new();
+    for (_, record) in states.map_err(|e| e.to_string())? {
+        let state = RingState::decode(&record.value)?;
+        named.extend(named_by(&state).map(|file| file.file.clone()));
+    }
+    Ok(named)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::LiveFile;
 
     fn state(phase: Phase) -> RingState {
         let file = LiveFile {

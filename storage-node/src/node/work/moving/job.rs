@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::StreamExt;
 use futures::future::join_all;
 use metadata::ids::DeviceId;
+use metadata::model::PolicyId;
 use metadata::query::Life;
 
 use super::Pace;
@@ -33,6 +34,8 @@ pub(in crate::node::work) struct Job {
     pub(in crate::node::work) device: DeviceId,
     /// Its store, of this node.
     pub(in crate::node::work) store: Arc<dyn BlobStore>,
+    /// The policy whose ring it is about.
+    pub(in crate::node::work) policy: PolicyId,
     /// The partition's placements.
     pub(in crate::node::work) span: Span,
     /// Who may have the partition.
@@ -88,9 +91,11 @@ pub(in crate::node::work) async fn bring(workshop: &Workshop, job: &Job, manner:
 
 async fn attempt(workshop: &Workshop, job: &Job, manner: &Manner<'_>) -> Result<Outcome, String> {
     let span = job.span.first..=job.span.last;
-    let own = job.store.digest(span.clone());
+    let own = job.store.digest(span.clone(), job.policy);
     let others = job.scope.sources.iter().map(|source| {
-        let asked = workshop.client.digest_blobs(*source, span.clone(), BLOB_DEADLINE);
+        let asked = workshop
+            .client
+            .digest_blobs(*source, span.clone(), job.policy, BLOB_DEADLINE);
         async move { (*source, asked.await) }
     });
     let (own, others) = futures::join!(own, join_all(others));
@@ -179,7 +184,8 @@ async fn window(
     let inside = |key: &BlobKey| next.is_none_or(|next| *key <= next);
     let mut held: BTreeMap<BlobKey, (BlobHeader, Vec<DeviceId>)> = BTreeMap::new();
     for (source, page) in pages {
-        for (key, header) in page.into_iter().filter(|(key, _)| inside(key)) {
+        let asked = |key: &BlobKey| inside(key) && key.id.policy() == job.policy;
+        for (key, header) in page.into_iter().filter(|(key, _)| asked(key)) {
             held.entry(key).or_insert_with(|| (header, Vec::new())).1.push(source);
         }
     }

@@ -28,6 +28,6 @@ pub(super) use arrivals::Span;
 pub use arrivals::receivers;
 pub(super) use conductor::run as conduct;
 pub(super) use job::{Copied, Job, Manner, Outcome, Scope, bring};
-pub(super) use mover::{rate, run};
+pub(super) use mover::{line_name, rate, run};
 pub(super) use pace::Pace;
 pub use progress::{Progress, RING_PROGRESS_TABLE, progress_prefix};

@@ -26,18 +26,21 @@ const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// The longest pause before a job that waits is tried again.
 const WAITING_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Works on the changes of all devices of this node, each in a task of its own.
+/// Works on the changes of all devices of this node, each policy's in a task of its own.
 pub(in crate::node::work) async fn run(workshop: Workshop) {
-    let mut movers: JoinSet<DeviceId> = JoinSet::new();
-    let mut moving: BTreeSet<DeviceId> = BTreeSet::new();
+    let mut movers: JoinSet<(DeviceId, PolicyId)> = JoinSet::new();
+    let mut moving: BTreeSet<(DeviceId, PolicyId)> = BTreeSet::new();
     loop {
+        let policies = workshop.client.placed_policies();
         for (device, _) in workshop.devices.set().all() {
-            if moving.insert(device) {
-                let workshop = workshop.clone();
-                movers.spawn(async move {
-                    move_to(&workshop, device).await;
-                    device
-                });
+            for policy in policies.iter().copied() {
+                if moving.insert((device, policy)) {
+                    let workshop = workshop.clone();
+                    movers.spawn(async move {
+                        move_to(&workshop, device, policy).await;
+                        (device, policy)
+                    });
+                }
             }
         }
         while let Some(ended) = movers.try_join_next() {
@@ -53,6 +56,7 @@ pub(in crate::node::work) async fn run(workshop: Workshop) {
 /// What one device has to do in one phase of one change.
 struct Turn {
     live: Arc<LiveRings>,
+    policy: PolicyId,
     device: DeviceId,
     arrivals: Vec<u32>,
     progress: Progress,
@@ -62,12 +66,12 @@ struct Turn {
     unnoted: bool,
 }
 
-/// Serves one device until it is closed.
-async fn move_to(workshop: &Workshop, device: DeviceId) {
+/// Serves one device and policy until the device is closed.
+async fn move_to(workshop: &Workshop, device: DeviceId, policy: PolicyId) {
     let pace = Pace::new();
     let mut turn: Option<Turn> = None;
     while workshop.devices.set().contains(device) {
-        let live = workshop.client.rings(PolicyId::default());
+        let live = workshop.client.rings(policy);
         let Some(live) = live.filter(|live| copies_run(&live.state)) else {
             turn = None;
             tokio::time::sleep(workshop.options.idle_pause).await;
@@ -77,7 +81,7 @@ async fn move_to(workshop: &Workshop, device: DeviceId) {
             .as_ref()
             .is_none_or(|turn| turn.live.state.current.epoch != live.state.current.epoch)
         {
-            turn = Turn::begin(workshop, device, Arc::clone(&live)).await;
+            turn = Turn::begin(workshop, device, policy, Arc::clone(&live)).await;
         }
         let Some(turn) = &mut turn else {
             tokio::time::sleep(workshop.options.idle_pause).await;
@@ -92,14 +96,14 @@ async fn move_to(workshop: &Workshop, device: DeviceId) {
 
 impl Turn {
     /// Reads what was done before a restart; `None` when the system shard does not answer.
-    async fn begin(workshop: &Workshop, device: DeviceId, live: Arc<LiveRings>) -> Option<Self> {
+    async fn begin(workshop: &Workshop, device: DeviceId, policy: PolicyId, live: Arc<LiveRings>) -> Option<Self> {
         let to_find = Arc::clone(&live);
         // A ring of a quarter of a million partitions takes a moment to compare.
         let arrivals = crate::threads::blocking(move || arrivals(&to_find, device))
             .await
             .ok()?;
         let total = arrivals.len() as u64;
-        let key = progress_key(PolicyId::default(), live.state.current.epoch, device);
+        let key = progress_key(policy, live.state.current.epoch, device);
         let mut progress = Progress::new(device, total);
         if total > 0 {
             let record = workshop
@@ -112,6 +116,7 @@ impl Turn {
         }
         Some(Self {
             live,
+            policy,
             device,
             arrivals,
             progress,
@@ -131,7 +136,7 @@ impl Turn {
         let Some(store) = workshop.devices.set().get(self.device) else {
             return false;
         };
-        let name = format!("moves to device {}", self.device);
+        let name = line_name("moves to", self.device, self.policy);
         if ready.is_empty() {
             // The change ends by the notes alone, so the last one must arrive.
             if self.unnoted {
@@ -141,8 +146,9 @@ impl Turn {
         }
         let (copied, done_before) = (Copied::default(), self.progress.done(phase));
         let (device, epoch) = (self.device, self.live.state.current.epoch);
-        let rate = || rate(workshop);
-        let go_on = || is_still(workshop, epoch, phase);
+        let policy = self.policy;
+        let rate = || rate(workshop, policy);
+        let go_on = || is_still(workshop, policy, epoch, phase);
         let manner = Manner {
             pace,
             rate: &rate,
@@ -157,7 +163,7 @@ impl Turn {
             while jobs.len() < workshop.options.moves_at_once.max(1) && Instant::now() < deadline && go_on() {
                 let Some(number) = ready.pop_front() else { break };
                 let (live, store) = (&self.live, Arc::clone(&store));
-                let job = job(live, self.arrivals[number as usize], device, store);
+                let job = job(live, policy, self.arrivals[number as usize], device, store);
                 let manner = &manner;
                 jobs.push(async move { (number, bring(workshop, &job, manner).await) });
             }
@@ -205,7 +211,7 @@ impl Turn {
     }
 
     async fn note(&mut self, workshop: &Workshop, name: &str) {
-        let key = progress_key(PolicyId::default(), self.live.state.current.epoch, self.device);
+        let key = progress_key(self.policy, self.live.state.current.epoch, self.device);
         let value = self.progress.encode().into();
         let put = workshop
             .client
@@ -219,11 +225,18 @@ impl Turn {
     }
 }
 
-fn job(live: &LiveRings, partition: u32, device: DeviceId, store: Arc<dyn crate::device::BlobStore>) -> Job {
+fn job(
+    live: &LiveRings,
+    policy: PolicyId,
+    partition: u32,
+    device: DeviceId,
+    store: Arc<dyn crate::device::BlobStore>,
+) -> Job {
     let (sources, counted, needed) = witnesses(live, partition, device);
     Job {
         device,
         store,
+        policy,
         span: Span::of(partition, live.current.ring.part_power()),
         scope: Scope {
             sources,
@@ -233,15 +246,23 @@ fn job(live: &LiveRings, partition: u32, device: DeviceId, store: Arc<dyn crate:
     }
 }
 
-/// Bytes a second that a device of this node may receive just now; 0 is no limit.
-pub(in crate::node::work) fn rate(workshop: &Workshop) -> u64 {
-    let live = workshop.client.rings(PolicyId::default());
+/// The name of the status line of a device's work for one policy.
+pub(in crate::node::work) fn line_name(what: &str, device: DeviceId, policy: PolicyId) -> String {
+    if policy == PolicyId::default() {
+        return format!("{what} device {device}");
+    }
+    format!("{what} device {device}, policy {}", policy.0)
+}
+
+/// Bytes a second that a device of this node may receive of a policy just now; 0 is no limit.
+pub(in crate::node::work) fn rate(workshop: &Workshop, policy: PolicyId) -> u64 {
+    let live = workshop.client.rings(policy);
     let set = live.and_then(|live| live.state.bytes_per_second);
     set.unwrap_or(workshop.options.move_bytes_per_second)
 }
 
 /// True while the change is the same, in the same phase, and not paused.
-fn is_still(workshop: &Workshop, epoch: u64, phase: Phase) -> bool {
-    let live = workshop.client.rings(PolicyId::default());
+fn is_still(workshop: &Workshop, policy: PolicyId, epoch: u64, phase: Phase) -> bool {
+    let live = workshop.client.rings(policy);
     live.is_some_and(|live| copies_run(&live.state) && live.state.current.epoch == epoch && live.state.phase == phase)
 }
