@@ -99,10 +99,18 @@ impl Operator for WireOperator {
         if self.client.home(device).is_none() {
             return Err(format!("no ring names device {device}"));
         }
-        let policies = self.client.policies_of(device);
+        let mut policies = self.client.policies_of(device);
+        let mut alone = Vec::new();
         if failed {
-            for policy in &policies {
-                self.check_stand_in(*policy, device).await?;
+            // Where nobody can stand in the device keeps its place, and gets its blobs back when it is replaced.
+            for policy in std::mem::take(&mut policies) {
+                match self.check_stand_in(policy, device).await {
+                    Ok(()) => policies.push(policy),
+                    Err(why) => alone.push((policy, why)),
+                }
+            }
+            if let Some((_, why)) = alone.first().filter(|_| policies.is_empty()) {
+                return Err(why.clone());
             }
         } else {
             // A disk that does not serve takes no partitions back.
@@ -114,7 +122,11 @@ impl Operator for WireOperator {
             changed.map_err(|error| error.to_string())?;
         }
         Ok(if failed {
-            format!("device {device} counts as failed: others stand in, and its copies are made anew there")
+            let but = alone
+                .iter()
+                .map(|(policy, why)| format!("; policy {}: {why}", policy.0));
+            let but: String = but.collect();
+            format!("device {device} counts as failed: others stand in, and its copies are made anew there{but}")
         } else {
             format!("device {device} is in use again: its partitions come back to it")
         })

@@ -6,6 +6,7 @@
 pub mod blob_http;
 pub mod client;
 pub mod device;
+pub mod erasure;
 pub mod ground;
 pub mod node;
 mod open_files;

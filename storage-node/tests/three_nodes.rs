@@ -6,6 +6,8 @@
     reason = "a test's own steps may panic; a test has no outside"
 )]
 
+#[path = "three_nodes/fragments.rs"]
+mod fragments;
 mod node_kit;
 #[path = "three_nodes/policies.rs"]
 mod policies;

@@ -1,4 +1,5 @@
-//! Carries out one chunk's write: the decisions are [`WriteQuorum`]'s, this is its clock and its network.
+//! Carries out one chunk's write: the decisions are [`WriteQuorum`]'s or [`FragmentQuorum`]'s, this is their clock and
+//! their network.
 //!
 //! The task goes on after the quorum until every replica has answered or the laggards' time is over. A laggard then
 //! holds memory of the laggards' pool; when that is used up it keeps its share of the writers' pool, for a shorter time.
@@ -15,19 +16,20 @@ use storage_node::device::Blob;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::fragment_quorum::FragmentQuorum;
 use crate::metrics::{NO_QUORUM, REPLICA_WRITES};
 use crate::options::StoreOptions;
 use crate::placement::Placement;
 use crate::pool::{BytePool, Share};
-use crate::quorum::{Command, Event, WriteQuorum};
+use crate::quorum::{Command, Decides, Event, WriteQuorum};
 use crate::unfinished::Started;
 
 /// How far a chunk's write is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) phase: Phase,
-    /// The devices that have it, synced.
-    pub(crate) stored: Vec<DeviceId>,
+    /// The devices that have a piece of it, synced, each with the piece's number; 0 is the whole chunk.
+    pub(crate) stored: Vec<(u8, DeviceId)>,
     /// True when no device is expected to answer any more.
     pub(crate) settled: bool,
 }
@@ -73,17 +75,40 @@ impl From<&StoreOptions> for Times {
 }
 
 impl ChunkWrite {
-    /// Writes `blob` until all replicas answered or were given up. `memory` is the blob's share of the writers' pool.
-    pub(crate) async fn run(self, blob: Blob, memory: Arc<Share>) {
-        let mut memory = Some(memory);
-        let mut laggard_memory = None;
-        let place = blob.key.placement;
-        let candidate = |device| self.placement.candidate(device, self.data.writable(device));
-        let primaries: Vec<_> = self.placement.primaries(place).into_iter().map(candidate).collect();
-        let handoffs = std::iter::once_with(|| self.placement.handoffs(place))
+    /// Writes a chunk until all devices answered or were given up. `pieces` are its fragments, or one whole copy for all;
+    /// `memory` is their share of the writers' pool.
+    pub(crate) async fn run(self, pieces: Vec<Blob>, memory: Arc<Share>) {
+        let Some(place) = pieces.first().map(|blob| blob.key.placement) else {
+            return;
+        };
+        let (placement, data) = (Arc::clone(&self.placement), Arc::clone(&self.data));
+        let candidate = move |device| placement.candidate(device, data.writable(device));
+        let slots: Vec<_> = self.placement.primaries(place).into_iter().map(&candidate).collect();
+        let placement = Arc::clone(&self.placement);
+        let handoffs = std::iter::once_with(move || placement.handoffs(place))
             .flatten()
             .map(candidate);
-        let (mut quorum, mut commands) = WriteQuorum::start(self.placement.required(), &primaries, handoffs);
+        match self.placement.rule() {
+            None => {
+                let (quorum, commands) = WriteQuorum::start(self.placement.required(), &slots, handoffs);
+                self.carry_out(Box::new(quorum), commands, &pieces, memory).await;
+            }
+            Some(rule) => {
+                let (quorum, commands) = FragmentQuorum::start(rule, &slots, handoffs);
+                self.carry_out(Box::new(quorum), commands, &pieces, memory).await;
+            }
+        }
+    }
+
+    async fn carry_out(
+        self,
+        mut quorum: Box<dyn Decides + '_>,
+        mut commands: Vec<Command>,
+        pieces: &[Blob],
+        memory: Arc<Share>,
+    ) {
+        let mut memory = Some(memory);
+        let mut laggard_memory = None;
         let mut sends = FuturesUnordered::new();
         let mut last_failure = None;
         let mut timer = pin!(tokio::time::sleep(self.times.slow));
@@ -91,11 +116,16 @@ impl ChunkWrite {
             for command in commands.drain(..) {
                 match command {
                     Command::SendTo(device) => {
+                        let Some(blob) = pieces.get(usize::from(quorum.piece_of(device))) else {
+                            continue;
+                        };
                         self.started.note(device, blob.key.id);
                         sends.push(self.send(device, blob.clone()));
                     }
                     Command::Succeed => {
-                        laggard_memory = self.laggards.try_acquire(blob.payload.len());
+                        laggard_memory = self
+                            .laggards
+                            .try_acquire(pieces.iter().map(|blob| blob.payload.len()).sum());
                         let patience = if laggard_memory.is_some() {
                             memory = None;
                             self.times.laggard
@@ -105,10 +135,10 @@ impl ChunkWrite {
                         timer.as_mut().reset(Instant::now() + patience);
                         self.progress.send_modify(|progress| progress.phase = Phase::Reached);
                     }
-                    Command::GiveUp => return self.fail(quorum.stored().count(), last_failure),
+                    Command::GiveUp => return self.fail(quorum.stored().len(), last_failure),
                 }
             }
-            self.show(&quorum);
+            self.show(&*quorum);
             if quorum.settled() {
                 break;
             }
@@ -140,18 +170,28 @@ impl ChunkWrite {
         (device, result)
     }
 
-    fn show<S: Iterator<Item = crate::placement::Candidate>>(&self, quorum: &WriteQuorum<S>) {
+    fn show(&self, quorum: &dyn Decides) {
         self.progress.send_modify(|progress| {
-            progress.stored = quorum.stored().collect();
+            progress.stored = quorum.stored();
             progress.settled = quorum.settled();
         });
     }
 
     fn fail(&self, copies: usize, last: Option<BlobError>) {
         metrics::counter!(NO_QUORUM).increment(1);
-        let needed = self.placement.required();
         let why = last.map_or_else(|| "no device takes writes".to_owned(), |error| error.to_string());
-        let text = format!("{copies} of {needed} needed copies of a chunk could be stored: {why}");
+        let text = match self.placement.rule() {
+            None => {
+                let needed = self.placement.required();
+                format!("{copies} of {needed} needed copies of a chunk could be stored: {why}")
+            }
+            Some(rule) => {
+                let needed = rule.fragments();
+                format!(
+                    "{needed} fragments of a chunk are needed in enough failure domains, {copies} were stored: {why}"
+                )
+            }
+        };
         self.progress.send_modify(|progress| {
             progress.phase = Phase::Failed(text);
             progress.settled = true;

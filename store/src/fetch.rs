@@ -9,6 +9,8 @@
 //!    after the hedge delay. The first good one wins.
 //! 3. When all have failed and one could not be reached, the bytes may still be there: not available. When all have
 //!    answered, the shard is asked whether the stream still lives: a deleted one is gone, a live one is lost.
+//!
+//! Erasure coded chunks are read by `fragments`.
 
 use std::ops::Range;
 use std::pin::pin;
@@ -49,8 +51,8 @@ pub(crate) struct Slice {
 
 /// What was learned about copies on the way.
 #[derive(Default)]
-struct Learned {
-    bad: Vec<DeviceId>,
+pub(crate) struct Learned {
+    pub(crate) bad: Vec<DeviceId>,
     unreachable: Option<BlobError>,
 }
 
@@ -59,7 +61,10 @@ impl Store {
     pub(crate) async fn fetch(&self, cx: &RequestContext, bucket: &Bucket, slice: &Slice) -> Result<Bytes, StoreError> {
         let mut placement = self.placement_since(slice.policy, slice.ring_version).await?;
         loop {
-            let outcome = self.fetch_placed(cx, bucket, slice, &placement).await;
+            let outcome = match placement.code() {
+                None => self.fetch_placed(cx, bucket, slice, &placement).await,
+                Some(code) => self.fetch_fragments(cx, bucket, slice, &placement, code).await,
+            };
             let now = self.inner.placement(slice.policy)?;
             // A ring that came meanwhile may have moved what was looked for.
             if !matches!(outcome, Err(StoreError::Lost)) || now.ring_version() == placement.ring_version() {
@@ -99,7 +104,7 @@ impl Store {
                         return Ok(bytes);
                     }
                     Err(error) => {
-                        learned.note(device, error, placement, slice);
+                        learned.note(device, error, placement, slice.key);
                         if let Some(device) = sources.next() {
                             asked.push(self.ask(device, slice));
                         }
@@ -116,7 +121,7 @@ impl Store {
         }
     }
 
-    async fn ask(&self, device: DeviceId, slice: &Slice) -> (DeviceId, Result<Bytes, BlobError>) {
+    pub(crate) async fn ask(&self, device: DeviceId, slice: &Slice) -> (DeviceId, Result<Bytes, BlobError>) {
         let deadline = self.inner.options.read_deadline;
         let answer = self
             .inner
@@ -128,7 +133,7 @@ impl Store {
     }
 
     /// Has the chunk's bad copies repaired; `good` served it.
-    fn tell_bad(
+    pub(crate) fn tell_bad(
         &self,
         bucket: &Bucket,
         placement: &Arc<Placement>,
@@ -159,8 +164,20 @@ impl Store {
         if let Some(bytes) = self.ask_recorded(cx, bucket, slice, asked).await {
             return Ok(bytes);
         }
+        Err(self.no_good_copy(cx, bucket, placement, slice, learned).await)
+    }
+
+    /// Why nothing could be read after everybody was asked.
+    pub(crate) async fn no_good_copy(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        placement: &Arc<Placement>,
+        slice: &Slice,
+        learned: Learned,
+    ) -> StoreError {
         if let Some(error) = learned.unreachable {
-            return Err(StoreError::Unavailable(error.to_string()));
+            return StoreError::Unavailable(error.to_string());
         }
         let query = Query::Lives {
             writes: vec![slice.key.id.write],
@@ -170,11 +187,11 @@ impl Store {
                 metrics::counter!(LOST_READS).increment(1);
                 tracing::error!(blob = %slice.key.id, bucket = %bucket.info.id, "no good copy of a chunk is left");
                 self.tell_bad(bucket, placement, slice, learned.bad, None);
-                Err(StoreError::Lost)
+                StoreError::Lost
             }
             // Deleted while it was read.
-            Ok(_) => Err(StoreError::NoSuchKey),
-            Err(error) => Err(error),
+            Ok(_) => StoreError::NoSuchKey,
+            Err(error) => error,
         }
     }
 
@@ -186,32 +203,40 @@ impl Store {
         slice: &Slice,
         asked: &[DeviceId],
     ) -> Option<Bytes> {
-        let (write, chunk) = (slice.key.id.write, slice.key.id.number());
-        let found = self.query(cx, bucket.info.shard, Query::ShortOf { write }).await;
-        let Ok(Found::ShortOf(ranges)) = found else { return None };
-        let range = ranges
-            .into_iter()
-            .find(|range| (range.first..range.first + range.count).contains(&chunk))?;
-        for device in range.devices.into_iter().filter(|device| !asked.contains(device)) {
+        let recorded = self.recorded(cx, bucket, slice).await;
+        for device in recorded.into_iter().filter(|device| !asked.contains(device)) {
             if let (_, Ok(bytes)) = self.ask(device, slice).await {
                 return Some(bytes);
             }
         }
         None
     }
+
+    /// The holders of a chunk that the shard has on record.
+    pub(crate) async fn recorded(&self, cx: &RequestContext, bucket: &Bucket, slice: &Slice) -> Vec<DeviceId> {
+        let (write, chunk) = (slice.key.id.write, slice.key.id.number());
+        let found = self.query(cx, bucket.info.shard, Query::ShortOf { write }).await;
+        let Ok(Found::ShortOf(ranges)) = found else {
+            return Vec::new();
+        };
+        let range = ranges
+            .into_iter()
+            .find(|range| (range.first..range.first + range.count).contains(&chunk));
+        range.map(|range| range.devices).unwrap_or_default()
+    }
 }
 
 impl Learned {
-    fn note(&mut self, device: DeviceId, error: BlobError, placement: &Placement, slice: &Slice) {
+    pub(crate) fn note(&mut self, device: DeviceId, error: BlobError, placement: &Placement, key: BlobKey) {
         match error {
             BlobError::Corrupt(_) | BlobError::BadFrames(_) => {
                 metrics::counter!(CORRUPT_COPIES).increment(1);
-                tracing::warn!(%device, blob = %slice.key.id, "a damaged copy was met and not served");
+                tracing::warn!(%device, blob = %key.id, "a damaged copy was met and not served");
                 self.bad.push(device);
             }
             BlobError::Absent(_) => {
                 // A device that the ring has just named may still wait for its copy.
-                if placement.owes(device, slice.key.placement) {
+                if placement.owes(device, key) {
                     metrics::counter!(ABSENT_COPIES).increment(1);
                     self.bad.push(device);
                 }

@@ -107,6 +107,9 @@ impl Findings {
     /// The devices that say they have the chunk, without those known to be wrong.
     async fn holders(&self, finding: &Finding) -> Vec<DeviceId> {
         let place = finding.key.placement;
+        if finding.placement.code().is_some() {
+            return self.fragment_holders(finding).await;
+        }
         let mut asked = finding.placement.primaries(place);
         asked.extend(finding.placement.leaving(place));
         asked.extend(finding.placement.handoffs(place));
@@ -123,6 +126,31 @@ impl Findings {
             }
         }
         holders.sort_unstable();
+        holders
+    }
+
+    /// The devices that say they have the fragment that belongs there, without those known to be wrong.
+    async fn fragment_holders(&self, finding: &Finding) -> Vec<DeviceId> {
+        let placement = &finding.placement;
+        let len = placement.piece_len(finding.len);
+        let homes = placement.pieces(finding.key).into_iter().flat_map(|piece| {
+            let leaving = placement.leaving(piece);
+            placement
+                .primaries(piece)
+                .into_iter()
+                .chain(leaving)
+                .map(move |home| (piece, home))
+        });
+        let homes = homes.filter(|(_, home)| !finding.bad.contains(home));
+        let asks = homes.map(|(piece, home)| async move {
+            let found = self.planes.data.stat_blob(home, piece, TELLING_DEADLINE).await;
+            found
+                .is_ok_and(|header| header.is_some_and(|header| header.len == len))
+                .then_some(home)
+        });
+        let mut holders: Vec<DeviceId> = futures::future::join_all(asks).await.into_iter().flatten().collect();
+        holders.sort_unstable();
+        holders.dedup();
         holders
     }
 }

@@ -1,9 +1,12 @@
 //! Hashing beside the I/O: large chunks are hashed on blocking threads, no more at once than there are cores.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use metadata::model::ChecksumAlgorithm;
 use storage_node::device::{Blob, BlobHeader, BlobKey, FrameHasher, Pieces};
+use storage_node::erasure::Code;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -63,6 +66,34 @@ impl HashThreads {
             }
         };
         self.run(header.len as usize, hashing).await
+    }
+
+    /// Makes the blobs of a chunk's fragments.
+    pub(crate) async fn seal_fragments(
+        &self,
+        code: Code,
+        chunk: BlobKey,
+        header: BlobHeader,
+        payload: Pieces,
+    ) -> Result<Vec<Blob>, StoreError> {
+        let coding = move || {
+            let fragments = (0_u8..).zip(code.split(&payload));
+            fragments
+                .map(|(number, bytes)| Blob::seal(chunk.piece(number), header, bytes))
+                .collect()
+        };
+        self.run(header.len as usize, coding).await
+    }
+
+    /// Decodes data fragments, or a window of them.
+    pub(crate) async fn decode(
+        &self,
+        code: Code,
+        known: BTreeMap<u8, Bytes>,
+    ) -> Result<BTreeMap<u8, Bytes>, StoreError> {
+        let bytes = known.values().map(Bytes::len).sum();
+        let decoded = self.run(bytes, move || code.rebuild_data(&known)).await?;
+        decoded.map_err(|error| StoreError::Internal(error.to_string()))
     }
 }
 

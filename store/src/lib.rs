@@ -26,6 +26,8 @@ mod digest;
 mod error;
 mod fetch;
 mod findings;
+mod fragment_quorum;
+mod fragments;
 mod hashing;
 mod list;
 mod locate;

@@ -48,7 +48,7 @@ pub struct LocatedChunk {
     pub chunk: u32,
     /// The ring's partition it belongs to.
     pub partition: u32,
-    /// Its primaries, then handoffs that hold it.
+    /// Its primaries, then handoffs that hold it; of an erasure coded chunk, so for each fragment.
     pub copies: Vec<LocatedCopy>,
 }
 
@@ -57,7 +57,9 @@ pub struct LocatedChunk {
 pub struct LocatedCopy {
     /// The device.
     pub device: DeviceId,
-    /// True for a device the ring names for the partition.
+    /// Which fragment of the chunk it is; `None`: all of it.
+    pub fragment: Option<u8>,
+    /// True for a device that the ring names for it.
     pub primary: bool,
     /// What the device says.
     pub state: CopyState,
@@ -153,11 +155,29 @@ impl Store {
         depth: LocateDepth,
     ) -> LocatedChunk {
         let key = chunk_key(stream, chunk);
-        let len = chunk_len(stream, chunk);
-        let primaries = placement.primaries(key.placement);
+        let len = placement.piece_len(chunk_len(stream, chunk));
+        let mut copies = Vec::new();
+        for piece in placement.pieces(key) {
+            copies.extend(self.locate_piece(placement, piece, len, depth).await);
+        }
+        LocatedChunk {
+            chunk,
+            partition: placement.partition(key.placement),
+            copies,
+        }
+    }
+
+    async fn locate_piece(
+        &self,
+        placement: &Placement,
+        piece: BlobKey,
+        len: u32,
+        depth: LocateDepth,
+    ) -> impl Iterator<Item = LocatedCopy> + use<> {
+        let primaries = placement.primaries(piece);
         let mut devices = primaries.clone();
-        devices.extend(placement.leaving(key.placement));
-        let handoffs = placement.handoffs(key.placement);
+        devices.extend(placement.leaving(piece));
+        let handoffs = placement.handoffs(piece.placement);
         devices.extend(
             handoffs
                 .into_iter()
@@ -166,20 +186,21 @@ impl Store {
         );
         devices.extend(placement.others(&devices));
         let copies: Vec<_> = futures::stream::iter(devices)
-            .map(|device| async move { (device, self.copy_state(device, key, len, depth).await) })
+            .map(|device| async move { (device, self.copy_state(device, piece, len, depth).await) })
             .buffered(DEVICES_AT_ONCE)
             .collect()
             .await;
-        let copies = copies.into_iter().filter_map(|(device, state)| {
+        let fragment = piece.id.fragment();
+        copies.into_iter().filter_map(move |(device, state)| {
             let primary = primaries.contains(&device);
             let owed = primary || matches!(state, CopyState::Ok | CopyState::Corrupt);
-            owed.then_some(LocatedCopy { device, primary, state })
-        });
-        LocatedChunk {
-            chunk,
-            partition: placement.partition(key.placement),
-            copies: copies.collect(),
-        }
+            owed.then_some(LocatedCopy {
+                device,
+                fragment,
+                primary,
+                state,
+            })
+        })
     }
 
     pub(crate) async fn copy_state(&self, device: DeviceId, key: BlobKey, len: u32, depth: LocateDepth) -> CopyState {

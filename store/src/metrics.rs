@@ -20,6 +20,8 @@ pub(crate) const ABSENT_COPIES: &str = "halo_store_absent_copies_total";
 pub(crate) const LOST_READS: &str = "halo_store_lost_reads_total";
 /// Second copies asked because the first was slow.
 pub(crate) const HEDGED_READS: &str = "halo_store_hedged_reads_total";
+/// Reads of erasure coded chunks that had to decode.
+pub(crate) const DEGRADED_READS: &str = "halo_store_degraded_reads_total";
 /// Findings of readers not told to the shard because too many were on their way.
 pub(crate) const UNTOLD_FINDINGS: &str = "halo_store_untold_findings_total";
 /// Bodies that were broken off, their blobs removed at once or left to the collector, by `removal` (now, later).

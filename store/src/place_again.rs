@@ -5,6 +5,7 @@
 //! ring too (DUR-1), the commit names them, and what its primaries lack goes through the shard's `short` queue. Else the
 //! chunk is copied to its new primaries first.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use metadata::ids::{DeviceId, ShardId};
 use metadata::model::{PolicyId, Stored, Stream};
 use metadata::reply::{Refusal, Reply};
 use storage_node::client::{PlaneError, chunk_key, chunk_len};
-use storage_node::device::{Blob, BlobKey};
+use storage_node::device::{Blob, BlobKey, Pieces};
+use storage_node::erasure::{Code, CodeError};
 use tokio::time::Instant;
 
 use crate::context::RequestContext;
@@ -76,11 +78,13 @@ impl Store {
         let holders = futures::stream::iter(0..stream.chunks())
             .map(|chunk| self.chunk_again(&placement, stored, chunk))
             .buffered(CHUNKS_AT_ONCE);
-        let holders: Vec<Result<Vec<DeviceId>, String>> = holders.collect().await;
+        let holders: Vec<Result<Vec<(u8, DeviceId)>, String>> = holders.collect().await;
         let mut short = ShortList::default();
         for (chunk, holders) in (0..).zip(holders) {
-            let primaries = placement.primaries(chunk_key(&stream, chunk).placement);
-            short.note(chunk, &primaries, holders?);
+            let holders = holders?;
+            if !placement.is_whole(chunk_key(&stream, chunk), &holders) {
+                short.note(chunk, holders.into_iter().map(|(_, device)| device).collect());
+            }
         }
         let short = short.finish();
         Ok(Stored { stream, short })
@@ -102,32 +106,44 @@ impl Store {
         }
     }
 
-    /// The devices that have a chunk, a write quorum by the live ring.
-    async fn chunk_again(&self, placement: &Placement, stored: &Stored, chunk: u32) -> Result<Vec<DeviceId>, String> {
-        let (key, len) = (chunk_key(&stored.stream, chunk), chunk_len(&stored.stream, chunk));
-        let primaries = placement.primaries(key.placement);
+    /// The devices that have a chunk or a fragment of it, a write quorum by the live ring.
+    async fn chunk_again(
+        &self,
+        placement: &Placement,
+        stored: &Stored,
+        chunk: u32,
+    ) -> Result<Vec<(u8, DeviceId)>, String> {
+        let key = chunk_key(&stored.stream, chunk);
+        let len = placement.piece_len(chunk_len(&stored.stream, chunk));
         let listed = stored.short.iter();
         let listed = listed.filter(|short| (short.first..short.first + short.count).contains(&chunk));
-        let mut asked = primaries.clone();
+        let mut asked = placement.primaries(key.placement);
         asked.extend(placement.leaving(key.placement));
         asked.extend(listed.flat_map(|short| short.devices.iter().copied()));
-        let mut holders = self.holders(&asked, key, len).await;
-        if holders.is_empty() {
+        let pieces = placement.pieces(key);
+        let mut holders = self.holders(&asked, &pieces, len).await;
+        if different(&holders) < placement.code().map_or(1, Code::data) {
             // The ring that placed it is gone from here already.
             asked.extend(placement.handoffs(key.placement));
             asked.extend(placement.others(&asked.clone()));
-            holders = self.holders(&asked, key, len).await;
+            holders = self.holders(&asked, &pieces, len).await;
         }
         if placement.is_quorum(&holders) {
             return Ok(holders);
         }
-        let blob = self.read_whole(&holders, key, len).await?;
+        let blobs = match placement.code() {
+            None => vec![self.read_whole(&holders, key, len).await?],
+            Some(code) => self.read_fragments(code, &holders, &pieces, len).await?,
+        };
         let before = holders.clone();
-        for device in primaries.into_iter().filter(|device| !before.contains(device)) {
-            let deadline = self.inner.options.write_deadline;
-            match self.inner.planes.data.put_blob(device, blob.clone(), deadline).await {
-                Ok(()) => holders.push(device),
-                Err(error) => tracing::debug!(%device, %error, "a chunk could not be placed again here"),
+        for (number, blob) in (0_u8..).zip(blobs) {
+            let primaries = placement.primaries(blob.key).into_iter();
+            for device in primaries.filter(|device| !before.contains(&(number, *device))) {
+                let deadline = self.inner.options.write_deadline;
+                match self.inner.planes.data.put_blob(device, blob.clone(), deadline).await {
+                    Ok(()) => holders.push((number, device)),
+                    Err(error) => tracing::debug!(%device, %error, "a chunk could not be placed again here"),
+                }
             }
         }
         if placement.is_quorum(&holders) {
@@ -137,26 +153,31 @@ impl Store {
         }
     }
 
-    /// Which of `asked` have the whole chunk.
-    async fn holders(&self, asked: &[DeviceId], key: BlobKey, len: u32) -> Vec<DeviceId> {
+    /// Which of `asked` have which of `pieces`, each of `len` bytes.
+    async fn holders(&self, asked: &[DeviceId], pieces: &[BlobKey], len: u32) -> Vec<(u8, DeviceId)> {
         let data = &self.inner.planes.data;
         let deadline = self.inner.options.read_deadline;
         let mut unique = asked.to_vec();
         unique.sort_unstable();
         unique.dedup();
-        let asks = unique.into_iter().map(|device| async move {
-            let found = data.stat_blob(device, key, deadline).await;
+        let both = unique.into_iter().flat_map(|device| {
+            (0_u8..)
+                .zip(pieces)
+                .map(move |(number, piece)| (number, *piece, device))
+        });
+        let asks = both.map(|(number, piece, device)| async move {
+            let found = data.stat_blob(device, piece, deadline).await;
             found
                 .is_ok_and(|header| header.is_some_and(|header| header.len == len))
-                .then_some(device)
+                .then_some((number, device))
         });
         futures::future::join_all(asks).await.into_iter().flatten().collect()
     }
 
     /// The chunk from the first good copy (INT-1).
-    async fn read_whole(&self, holders: &[DeviceId], key: BlobKey, len: u32) -> Result<Blob, String> {
+    async fn read_whole(&self, holders: &[(u8, DeviceId)], key: BlobKey, len: u32) -> Result<Blob, String> {
         let mut why = "no device has a chunk".to_owned();
-        for device in holders {
+        for (_, device) in holders {
             let deadline = self.inner.options.read_deadline;
             match self.inner.planes.data.read_blob(*device, key, 0..len, deadline).await {
                 Ok(slice) if slice.payload.len() == len as usize && slice.verify().is_ok() => {
@@ -173,6 +194,54 @@ impl Store {
         }
         Err(why)
     }
+
+    /// All fragments of a chunk, from any good ones (INT-1).
+    async fn read_fragments(
+        &self,
+        code: Code,
+        holders: &[(u8, DeviceId)],
+        pieces: &[BlobKey],
+        len: u32,
+    ) -> Result<Vec<Blob>, String> {
+        let (mut known, mut header, mut why) = (BTreeMap::new(), None, "too few devices have fragments".to_owned());
+        for (number, piece) in (0_u8..).zip(pieces) {
+            let having: Vec<_> = holders.iter().filter(|(held, _)| *held == number).copied().collect();
+            if known.len() == code.data() || having.is_empty() {
+                continue;
+            }
+            match self.read_whole(&having, *piece, len).await {
+                Ok(blob) => {
+                    header = Some(blob.header);
+                    known.insert(number, blob.payload.to_bytes());
+                }
+                Err(error) => why = error,
+            }
+        }
+        let header = header.filter(|_| known.len() == code.data()).ok_or(why)?;
+        let coding = move || {
+            let data = code.rebuild_data(&known)?;
+            let chunk = data.into_values().collect::<Pieces>();
+            Ok::<_, CodeError>(code.split(&chunk))
+        };
+        let fragments = storage_node::threads::blocking(coding)
+            .await
+            .map_err(|e| e.to_string())?;
+        let fragments = fragments.map_err(|e| e.to_string())?;
+        Ok(pieces
+            .iter()
+            .zip(fragments)
+            .map(|(piece, bytes)| Blob::seal(*piece, header, bytes))
+            .collect())
+    }
+}
+
+/// How many different pieces there are.
+fn different(holders: &[(u8, DeviceId)]) -> usize {
+    holders
+        .iter()
+        .map(|(number, _)| *number)
+        .collect::<BTreeSet<u8>>()
+        .len()
 }
 
 /// The stream that a commit names.

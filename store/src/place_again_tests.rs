@@ -9,7 +9,7 @@ use metadata::model::VersionSelector;
 use metadata::query::{Found, Query};
 use parking_lot::Mutex;
 use ring::Ring;
-use storage_node::client::{BlobError, DataPlane, LiveRing, LiveRings, Planes};
+use storage_node::client::{BlobError, DataPlane, LiveRing, LiveRings, Planes, PolicyKind};
 use storage_node::device::{BlobHeader, BlobSlice};
 
 use super::*;
@@ -81,6 +81,11 @@ struct Moving {
 
 impl Moving {
     async fn new(before: Range<u32>, after: Range<u32>) -> Self {
+        let copies = PolicyKind::Replicated { copies: 3 };
+        Self::keeping(copies, before, after).await
+    }
+
+    async fn keeping(kind: PolicyKind, before: Range<u32>, after: Range<u32>) -> Self {
         let mut shape = Shape {
             nodes: 6,
             ..Shape::default()
@@ -92,7 +97,7 @@ impl Moving {
         let second = Arc::new(only(&mut builder, after));
         let rings = Arc::new(Rings {
             data: cluster.data.clone(),
-            live: Mutex::new(Arc::new(LiveRings::only(Arc::clone(&first)))),
+            live: Mutex::new(Arc::new(LiveRings::only(Arc::clone(&first)).keeping(kind))),
         });
         let planes = Planes {
             metadata: cluster.metadata.clone(),
@@ -101,7 +106,7 @@ impl Moving {
         let dice = Arc::new(clock::SeededDice::new(2));
         let store = Store::new(planes, Arc::new(cluster.clock.clone()), dice, shape.options);
         let (bucket, _) = store.create_bucket(&cluster.request(), "b", true).await.unwrap();
-        let mut next = LiveRings::only(Arc::clone(&second));
+        let mut next = LiveRings::only(Arc::clone(&second)).keeping(kind);
         next.previous = Some(LiveRing {
             epoch: first.version(),
             ring: first,
@@ -249,6 +254,33 @@ async fn reb_1_a_late_commit_that_lies_on_a_quorum_of_the_new_ring_is_sent_nowhe
         "repair brings the third copy to its new place"
     );
     assert_eq!(moving.get().await, bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reb_1_fragments_of_a_late_commit_are_made_again_at_the_new_ring_s_slots() {
+    let coded = PolicyKind::ErasureCoded { data: 2, parity: 1 };
+    let moving = Moving::keeping(coded, 0..3, 2..5).await;
+    moving.fence().await;
+    moving.learn(Duration::from_secs(1));
+    moving.put(&bytes()).await.unwrap();
+    assert_eq!(moving.short().await, 0, "every slot of the new ring has its fragment");
+    for device in 0..2 {
+        for key in moving.cluster.data.blobs(DeviceId(device)).await {
+            moving.cluster.data.lose(DeviceId(device), key).await;
+        }
+    }
+    // Any one of those that are left may go.
+    for lost in 2..5 {
+        moving
+            .cluster
+            .data
+            .set_health(DeviceId(lost), crate::testing::Health::Down);
+        assert_eq!(moving.get().await, bytes());
+        moving
+            .cluster
+            .data
+            .set_health(DeviceId(lost), crate::testing::Health::Good);
+    }
 }
 
 #[tokio::test(start_paused = true)]

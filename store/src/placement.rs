@@ -9,13 +9,16 @@
 //!
 //! **Quorum.** A majority of the replicas, in different domains; a ring with fewer domains than that asks for a copy
 //! in each domain it has: one node with three disks acknowledges after one copy, and `halo up --nodes 1` says so.
+//! Fragments of an erasure coded policy: [`FragmentRule`].
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use metadata::ids::DeviceId;
 use ring::{Device, Ring};
-use storage_node::client::{LiveRings, Standing};
+use storage_node::client::{LiveRings, Spot, Standing};
+use storage_node::device::BlobKey;
+use storage_node::erasure::{Code, FragmentRule};
 
 /// Handoffs offered to one chunk's write or asked by one chunk's read first, for each replica.
 const HANDOFFS_PER_REPLICA: usize = 2;
@@ -30,6 +33,7 @@ pub(crate) struct Placement {
     ring: Arc<Ring>,
     level: Level,
     required: usize,
+    rule: Option<FragmentRule>,
 }
 
 /// A failure domain: region, zone and node, the finer ones zero when they do not count.
@@ -87,12 +91,15 @@ impl Placement {
             .find(|level| level.domains(&ring) >= replicas);
         let level = spread.unwrap_or(Level::Node);
         let majority = replicas / 2 + 1;
-        let required = majority.min(level.domains(&ring)).max(1);
+        let domains = level.domains(&ring);
+        let required = majority.min(domains).max(1);
+        let rule = live.code.map(|code| FragmentRule::new(code, domains));
         Self {
             live,
             ring,
             level,
             required,
+            rule,
         }
     }
 
@@ -117,35 +124,70 @@ impl Placement {
         self.required
     }
 
-    /// DUR-1: whether these devices are in enough different domains.
-    pub(crate) fn is_quorum(&self, stored: &[DeviceId]) -> bool {
+    /// Set when chunks are kept as fragments.
+    pub(crate) fn code(&self) -> Option<Code> {
+        self.live.code
+    }
+
+    /// When enough fragments are stored (DUR-1); `None` for whole copies.
+    pub(crate) fn rule(&self) -> Option<FragmentRule> {
+        self.rule
+    }
+
+    /// The names of the blobs that a chunk is kept as.
+    pub(crate) fn pieces(&self, chunk: BlobKey) -> Vec<BlobKey> {
+        self.live.pieces(chunk)
+    }
+
+    /// The length of each of them.
+    pub(crate) fn piece_len(&self, chunk_len: u32) -> u32 {
+        self.live.piece_len(chunk_len)
+    }
+
+    /// DUR-1: whether these devices are in enough different domains, each with the number of the fragment it has, 0 for a
+    /// whole copy.
+    pub(crate) fn is_quorum(&self, stored: &[(u8, DeviceId)]) -> bool {
         // A device this ring does not know stands for no domain.
         let known = stored
             .iter()
-            .filter_map(|device| self.ring.device(ring::DeviceId(device.0)));
-        let domains = known.map(|device| self.level.domain(device));
-        domains.collect::<HashSet<_>>().len() >= self.required
+            .filter_map(|(number, device)| Some((*number, self.ring.device(ring::DeviceId(device.0))?)));
+        let domains = known.map(|(number, device)| (number, self.level.domain(device)));
+        match self.rule {
+            Some(rule) => rule.met(domains),
+            None => {
+                let different: HashSet<Domain> = domains.map(|(_, domain)| domain).collect();
+                different.len() >= self.required
+            }
+        }
     }
 
     /// Devices that only the ring before names for the chunk; none unless a change is under way.
-    pub(crate) fn leaving(&self, placement: u64) -> Vec<DeviceId> {
-        self.live.leaving(placement)
+    pub(crate) fn leaving(&self, spot: impl Into<Spot>) -> Vec<DeviceId> {
+        self.live.leaving(spot)
     }
 
     /// True for a device that must have the chunk by every live ring. One that only the current ring names may still
     /// wait for its copy.
-    pub(crate) fn owes(&self, device: DeviceId, placement: u64) -> bool {
-        self.live.standing(device, placement) == Standing::Kept
+    pub(crate) fn owes(&self, device: DeviceId, spot: impl Into<Spot>) -> bool {
+        self.live.standing(device, spot) == Standing::Kept
     }
 
     pub(crate) fn partition(&self, placement: u64) -> u32 {
         self.ring.partition_of(placement).0
     }
 
-    /// The devices that shall hold the chunk, in the ring's order.
-    pub(crate) fn primaries(&self, placement: u64) -> Vec<DeviceId> {
-        let partition = self.ring.partition_of(placement);
-        self.ring.primaries(partition).iter().map(|id| from_ring(*id)).collect()
+    /// The devices that shall hold the chunk, or a piece of it, in the ring's order.
+    pub(crate) fn primaries(&self, spot: impl Into<Spot>) -> Vec<DeviceId> {
+        self.live.primaries(spot)
+    }
+
+    /// Whether every device that shall hold a piece of the chunk is among those that have it.
+    pub(crate) fn is_whole(&self, chunk: BlobKey, stored: &[(u8, DeviceId)]) -> bool {
+        let has = |number: u8, device: DeviceId| stored.contains(&(number, device));
+        self.pieces(chunk).into_iter().all(|piece| {
+            let number = piece.id.fragment().unwrap_or(0);
+            self.primaries(piece).into_iter().all(|device| has(number, device))
+        })
     }
 
     /// The devices that stand in for primaries, best first.
@@ -240,5 +282,23 @@ mod tests {
         known.extend(placement.others(&known.clone()));
         known.sort_unstable();
         assert_eq!(known, (0..5).map(DeviceId).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_copy_on_a_handoff_does_not_replace_a_primary_nor_one_fragment_another() {
+        let live = ring(3, &[(1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4)]);
+        let key = BlobKey::first(77);
+        let copies = Placement::new(live.clone());
+        let held = |devices: &[(u8, DeviceId)]| devices.to_vec();
+        let all = copies.primaries(key);
+        let handoff = copies.handoffs(77)[0];
+        let stored: Vec<_> = all.iter().map(|device| (0, *device)).collect();
+        assert!(copies.is_whole(key, &stored));
+        assert!(!copies.is_whole(key, &held(&[stored[0], stored[1], (0, handoff)])));
+        let kind = storage_node::client::PolicyKind::ErasureCoded { data: 2, parity: 1 };
+        let coded = Placement::new(Arc::new(live.as_ref().clone().keeping(kind)));
+        assert!(coded.is_whole(key, &held(&[(0, all[0]), (1, all[1]), (2, all[2])])));
+        assert!(!coded.is_whole(key, &held(&[(0, all[1]), (1, all[0]), (2, all[2])])));
+        assert_eq!(coded.primaries(key.piece(1)), [all[1]]);
     }
 }

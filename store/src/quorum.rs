@@ -5,6 +5,8 @@
 //!
 //! Every primary that is down is replaced by the next handoff at once, before the quorum and after it, so that the chunk
 //! has all its copies. A device thought to be down is asked only when the quorum cannot be reached without it.
+//!
+//! Fragments are decided by `fragment_quorum`; [`Decides`] is what both are to who carries them out.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -35,8 +37,20 @@ pub(crate) enum Command {
     GiveUp,
 }
 
+/// The decisions of one chunk's write, of whole copies or of fragments.
+pub(crate) trait Decides: Send {
+    /// Takes an event. Late news of devices that were given up changes nothing.
+    fn on(&mut self, event: Event) -> Vec<Command>;
+    /// True when no device is expected to answer any more.
+    fn settled(&self) -> bool;
+    /// The devices that have a piece, each with the piece's number; 0 is a whole copy.
+    fn stored(&self) -> Vec<(u8, DeviceId)>;
+    /// Which piece a device is, or was, to get.
+    fn piece_of(&self, device: DeviceId) -> u8;
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     Open,
     Reached,
     Failed,
@@ -212,6 +226,24 @@ impl<S: Iterator<Item = Candidate>> WriteQuorum<S> {
 enum Counted {
     Stored,
     Possible,
+}
+
+impl<S: Iterator<Item = Candidate> + Send> Decides for WriteQuorum<S> {
+    fn on(&mut self, event: Event) -> Vec<Command> {
+        Self::on(self, event)
+    }
+
+    fn settled(&self) -> bool {
+        Self::settled(self)
+    }
+
+    fn stored(&self) -> Vec<(u8, DeviceId)> {
+        Self::stored(self).map(|device| (0, device)).collect()
+    }
+
+    fn piece_of(&self, _: DeviceId) -> u8 {
+        0
+    }
 }
 
 #[cfg(test)]

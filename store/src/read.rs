@@ -165,8 +165,12 @@ impl Reading {
     /// Memory for a slice: waited for when the slice is next, taken only when it is free for one read ahead.
     async fn memory(&self, slice: &Slice) -> Result<Option<Share>, StoreError> {
         let pool = &self.store.inner.read_pool;
-        // Whole frames are read.
-        let bytes = slice.range.len() + FRAME_BYTES;
+        let bytes = match self.store.inner.code(slice.policy) {
+            // Whole frames are read.
+            None => slice.range.len() + FRAME_BYTES,
+            // Of each fragment; and what comes is joined, or decoded from k of them.
+            Some(code) => 2 * slice.range.len() + code.data() * FRAME_BYTES,
+        };
         if self.fetching.is_empty() {
             return pool
                 .acquire(bytes, self.store.inner.options.pool_wait_begun)
@@ -179,7 +183,7 @@ impl Reading {
     async fn next_slice(&mut self) -> Result<Option<Slice>, StoreError> {
         loop {
             if let Some(segment) = &mut self.current
-                && let Some(slice) = segment.cut(self.store.inner.options.read_slice_bytes)
+                && let Some(slice) = segment.cut(self.store.slice_bytes(&segment.stream))
             {
                 return Ok(Some(slice));
             }
@@ -216,6 +220,17 @@ impl Reading {
             })),
             // The object was deleted while it was read.
             _ => Err(StoreError::NoSuchKey),
+        }
+    }
+}
+
+impl Store {
+    /// The most bytes of one slice: a whole chunk of an erasure coded stream, so that all its data fragments are read at
+    /// once and none is read twice when one of them is missing.
+    fn slice_bytes(&self, stream: &Stream) -> u32 {
+        match self.inner.code(stream.policy) {
+            None => self.inner.options.read_slice_bytes,
+            Some(_) => stream.chunk_bytes.max(1),
         }
     }
 }

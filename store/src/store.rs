@@ -11,6 +11,7 @@ use metadata::query::{Found, Query};
 use metadata::reply::{Done, Refusal};
 use parking_lot::Mutex;
 use storage_node::client::Planes;
+use storage_node::erasure::Code;
 
 use crate::bucket::Bucket;
 use crate::context::RequestContext;
@@ -136,6 +137,11 @@ impl Store {
 }
 
 impl Inner {
+    /// The code of a policy that keeps fragments; none while its rings are not known.
+    pub(crate) fn code(&self, policy: PolicyId) -> Option<Code> {
+        self.placement(policy).ok().and_then(|placement| placement.code())
+    }
+
     /// The live rings of a policy.
     pub(crate) fn placement(&self, policy: PolicyId) -> Result<Arc<Placement>, StoreError> {
         let live = self.planes.data.rings(policy);

@@ -4,10 +4,12 @@
 //! Nothing is believed but the object's own rows and the devices' own answers: neither the `short` queues nor the repair.
 
 use futures::StreamExt;
-use metadata::ids::Seq;
+use metadata::ids::{DeviceId, Seq};
 use metadata::model::{Body, Key, ObjectRow, Stream};
 use metadata::query::{Found, ListVersions, Query, VersionFound};
 use storage_node::client::{chunk_key, chunk_len};
+use storage_node::device::BlobKey;
+use storage_node::erasure::Code;
 
 use crate::bucket::Bucket;
 use crate::context::RequestContext;
@@ -37,7 +39,7 @@ pub struct Verified {
     pub versions: u64,
     /// Chunks looked at.
     pub chunks: u64,
-    /// Good copies found.
+    /// Good copies or fragments found.
     pub copies: u64,
     /// Versions that are not whole.
     pub problems: Vec<NotWhole>,
@@ -63,9 +65,9 @@ pub struct NotWhole {
 pub enum Lack {
     /// A device did not say.
     Unknown,
-    /// It has fewer copies than the ring asks for.
+    /// It has fewer copies or fragments than the ring asks for.
     Short,
-    /// It has none.
+    /// It has none, or too few fragments to be read.
     Lost,
 }
 
@@ -203,6 +205,9 @@ impl Store {
         chunk: u32,
         depth: LocateDepth,
     ) -> (u64, Option<Lack>) {
+        if let Some(code) = placement.code() {
+            return self.verify_fragments(code, placement, stream, chunk, depth).await;
+        }
         let (key, len) = (chunk_key(stream, chunk), chunk_len(stream, chunk));
         let primaries = placement.primaries(key.placement);
         let mut states = Vec::with_capacity(primaries.len());
@@ -220,6 +225,64 @@ impl Store {
         }
         judge(&states, primaries.len())
     }
+
+    /// Asks the home of each fragment; for those that are not there, everybody else who may have them.
+    async fn verify_fragments(
+        &self,
+        code: Code,
+        placement: &Placement,
+        stream: &Stream,
+        chunk: u32,
+        depth: LocateDepth,
+    ) -> (u64, Option<Lack>) {
+        let len = placement.piece_len(chunk_len(stream, chunk));
+        let mut states = Vec::with_capacity(code.fragments());
+        for piece in placement.pieces(chunk_key(stream, chunk)) {
+            let mut homes = placement.primaries(piece);
+            homes.extend(placement.leaving(piece));
+            let mut best = self.best_state(&homes, piece, len, depth).await;
+            if best != CopyState::Ok {
+                let others = placement.others(&homes);
+                best = better(best, self.best_state(&others, piece, len, depth).await);
+            }
+            states.push(best);
+        }
+        judge_fragments(&states, code)
+    }
+
+    async fn best_state(&self, devices: &[DeviceId], piece: BlobKey, len: u32, depth: LocateDepth) -> CopyState {
+        let mut best = CopyState::Absent;
+        for device in devices {
+            best = better(best, self.copy_state(*device, piece, len, depth).await);
+            if best == CopyState::Ok {
+                break;
+            }
+        }
+        best
+    }
+}
+
+/// What is known of a fragment after one more device has answered. Plain function.
+fn better(before: CopyState, now: CopyState) -> CopyState {
+    let rank = |state| match state {
+        CopyState::Absent => 0,
+        CopyState::Corrupt => 1,
+        CopyState::Unreachable => 2,
+        CopyState::Ok => 3,
+    };
+    if rank(now) > rank(before) { now } else { before }
+}
+
+/// Judges one chunk by the best that is known of each of its fragments. Plain function.
+fn judge_fragments(states: &[CopyState], code: Code) -> (u64, Option<Lack>) {
+    let good = states.iter().filter(|state| **state == CopyState::Ok).count();
+    let lack = match good {
+        _ if good >= code.fragments() => None,
+        _ if states.contains(&CopyState::Unreachable) => Some(Lack::Unknown),
+        _ if good < code.data() => Some(Lack::Lost),
+        _ => Some(Lack::Short),
+    };
+    (good as u64, lack)
 }
 
 #[cfg(test)]
@@ -236,5 +299,19 @@ mod tests {
         assert_eq!(judge(&[Ok, Unreachable, Ok], 3), (2, Some(Lack::Unknown)));
         // On its way to a new place: as many copies as wanted, wherever they are.
         assert_eq!(judge(&[Ok, Ok, Absent, Ok], 3), (3, None));
+    }
+
+    #[test]
+    fn heal_1_a_chunk_is_lost_when_fewer_fragments_are_left_than_it_takes() {
+        let code = Code::new(2, 1).unwrap();
+        assert_eq!(judge_fragments(&[Ok, Ok, Ok], code), (3, None));
+        assert_eq!(judge_fragments(&[Ok, Absent, Ok], code), (2, Some(Lack::Short)));
+        assert_eq!(judge_fragments(&[Ok, Absent, Corrupt], code), (1, Some(Lack::Lost)));
+        assert_eq!(
+            judge_fragments(&[Ok, Unreachable, Absent], code),
+            (1, Some(Lack::Unknown))
+        );
+        assert_eq!(better(better(Absent, Unreachable), Ok), Ok);
+        assert_eq!(better(Unreachable, Absent), Unreachable);
     }
 }

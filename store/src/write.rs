@@ -18,6 +18,7 @@ use metadata::model::{ChecksumAlgorithm, Stored, Stream};
 use metadata::reply::{Done, Refusal};
 use storage_node::client::chunk_key;
 use storage_node::device::{BlobHeader, Pieces};
+use storage_node::erasure::Code;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -69,18 +70,16 @@ impl Store {
     ) -> Result<Written, StoreError> {
         let options = &self.inner.options;
         let chunk_bytes = options.chunk_bytes as usize;
+        let code = self.inner.code(bucket.info.policy);
         let mut cutter = Cutter::new(input, spec.length, options.body_bytes_max)?;
         let mut wait = options.pool_wait;
         let mut writer: Option<StreamWriter> = None;
         while !cutter.ended() {
-            let mut memory = self
-                .inner
-                .write_pool
-                .acquire(cutter.upper_bound(chunk_bytes), wait)
-                .await?;
+            let upper_bound = with_parity(code, cutter.upper_bound(chunk_bytes));
+            let mut memory = self.inner.write_pool.acquire(upper_bound, wait).await?;
             wait = options.pool_wait_begun;
             let chunk = cutter.chunk(chunk_bytes).await?;
-            memory.shrink(chunk.len());
+            memory.shrink(with_parity(code, chunk.len()));
             let memory = Arc::new(memory);
             if writer.is_none() && spec.inline_max.is_some_and(|max| chunk.len() <= max) && cutter.ended() {
                 return self.inline(spec, &chunk, memory).await;
@@ -228,9 +227,13 @@ impl StreamWriter {
             progress,
         };
         started.tasks.spawn(async move {
-            // Without a blob the sender is dropped, which the writer sees as an internal error.
-            if let Ok(blob) = hash_threads.seal(key, header, chunk).await {
-                write.run(blob, memory).await;
+            let pieces = match write.placement.code() {
+                None => hash_threads.seal(key, header, chunk).await.map(|blob| vec![blob]),
+                Some(code) => hash_threads.seal_fragments(code, key, header, chunk).await,
+            };
+            // Without blobs the sender is dropped, which the writer sees as an internal error.
+            if let Ok(pieces) = pieces {
+                write.run(pieces, memory).await;
             }
         });
         Ok(())
@@ -248,7 +251,7 @@ impl StreamWriter {
         }
         while let Some(progress) = self.writing.pop_front() {
             let stored = progress.borrow().stored.clone();
-            self.account(stored)?;
+            self.account(&stored)?;
         }
         let digests = self.digests.finish().await?;
         metrics::counter!(WRITTEN_BYTES).increment(self.stream.size);
@@ -284,27 +287,35 @@ impl StreamWriter {
             let stored = progress.stored.clone();
             drop(progress);
             self.writing.pop_front();
-            self.account(stored)?;
+            self.account(&stored)?;
         }
         Ok(())
     }
 
     /// Notes who has the oldest chunk that is not accounted for yet.
-    fn account(&mut self, stored: Vec<DeviceId>) -> Result<(), StoreError> {
-        if !self.placement.is_quorum(&stored) {
+    fn account(&mut self, stored: &[(u8, DeviceId)]) -> Result<(), StoreError> {
+        if !self.placement.is_quorum(stored) {
             return Err(StoreError::Internal(
                 "DUR-1: a chunk was to be committed without its quorum".into(),
             ));
         }
         let chunk = self.accounted;
         self.accounted += 1;
-        let primaries = self.placement.primaries(chunk_key(&self.stream, chunk).placement);
-        if primaries.iter().any(|primary| !stored.contains(primary)) {
+        if !self.placement.is_whole(chunk_key(&self.stream, chunk), stored) {
             metrics::counter!(SHORT_CHUNKS).increment(1);
-            self.short.note(chunk, &primaries, stored);
+            self.short
+                .note(chunk, stored.iter().map(|(_, device)| *device).collect());
         }
         Ok(())
     }
+}
+
+/// The memory of a chunk of `bytes` with its parity.
+fn with_parity(code: Option<Code>, bytes: usize) -> usize {
+    code.map_or(bytes, |code| {
+        let len = u32::try_from(bytes).unwrap_or(u32::MAX);
+        code.fragments() * code.fragment_len(len) as usize
+    })
 }
 
 /// Waits until the chunk is synced on its quorum.

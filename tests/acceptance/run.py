@@ -34,6 +34,7 @@ CASES = (
     "races",
     "many_keys",
     "policies",
+    "erasure_coding",
 )
 
 

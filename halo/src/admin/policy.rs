@@ -18,9 +18,15 @@ pub(super) enum PolicyAction {
     Create {
         /// Its name: letters, digits, dashes, underscores, dots. Clients use it to choose.
         name: String,
-        /// Whole copies of each chunk.
-        #[arg(long, default_value_t = 3)]
-        copies: usize,
+        /// Whole copies of each chunk; 3 unless said.
+        #[arg(long, conflicts_with_all = ["data_fragments", "parity"])]
+        copies: Option<usize>,
+        /// Instead of copies: cut each chunk into so many data fragments …
+        #[arg(long, requires = "parity")]
+        data_fragments: Option<usize>,
+        /// … and add so many of parity: as many devices may be lost.
+        #[arg(long, requires = "data_fragments")]
+        parity: Option<usize>,
         /// Its first ring, as `halo ring FILE write_ring` writes it; without it the default policy's devices and weights.
         #[arg(long)]
         ring: Option<PathBuf>,
@@ -42,6 +48,8 @@ pub(super) async fn run(client: &AdminClient, action: PolicyAction, shown: &Show
         PolicyAction::Create {
             name,
             copies,
+            data_fragments: data,
+            parity,
             ring,
             accept_fewer_domains,
         } => {
@@ -54,7 +62,9 @@ pub(super) async fn run(client: &AdminClient, action: PolicyAction, shown: &Show
             };
             let wanted = NewPolicy {
                 name,
-                copies,
+                copies: copies.or(data.is_none().then_some(3)),
+                data,
+                parity,
                 ring,
                 accept_fewer_domains,
             };
@@ -67,6 +77,9 @@ pub(super) async fn run(client: &AdminClient, action: PolicyAction, shown: &Show
                     made.keeps,
                     made.devices.unwrap_or_default()
                 ));
+                if let Some(note) = &made.note {
+                    terminal::line(format!("note: {note}"));
+                }
             })
         }
         PolicyAction::List => {
@@ -91,6 +104,9 @@ fn table(policies: &[PolicyLine]) {
         }
         if policy.moving {
             notes.push("moving");
+        }
+        if policy.note.is_some() {
+            notes.push("no writes while a node is down");
         }
         table.add_row([
             policy.name.clone(),

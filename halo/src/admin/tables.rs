@@ -171,8 +171,11 @@ pub(super) fn place(place: &Place) {
         for chunk in &stream.chunks {
             let copies = chunk.copies.iter().map(|copy| {
                 let mark = if copy.primary { "" } else { "*" };
+                let fragment = copy
+                    .fragment
+                    .map_or(String::new(), |number| format!("fragment {number} on "));
                 let colour = if copy.state == "ok" { Colour::Green } else { Colour::Red };
-                format!("{}{mark}:{}", copy.device, coloured(&copy.state, colour))
+                format!("{fragment}{}{mark}:{}", copy.device, coloured(&copy.state, colour))
             });
             table.add_row([
                 stream.part.map_or(String::new(), |part| part.to_string()),

@@ -249,6 +249,7 @@ fn place(wanted: Where, shard: ShardId, located: &Located) -> Place {
 fn chunk_line(chunk: &store::LocatedChunk) -> ChunkLine {
     let copy = |copy: &store::LocatedCopy| CopyLine {
         device: copy.device.0,
+        fragment: copy.fragment,
         primary: copy.primary,
         state: match copy.state {
             CopyState::Ok => "ok",

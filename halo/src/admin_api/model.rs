@@ -287,7 +287,10 @@ pub struct ChunkLine {
 pub struct CopyLine {
     /// The device.
     pub device: u32,
-    /// Whether the ring names the device for the partition.
+    /// Which fragment of the chunk it is; null: all of it.
+    #[serde(default)]
+    pub fragment: Option<u8>,
+    /// Whether the ring names the device for it.
     pub primary: bool,
     /// `ok`, `absent`, `corrupt` or `unreachable`.
     pub state: String,

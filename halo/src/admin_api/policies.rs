@@ -9,7 +9,10 @@ use http::StatusCode;
 use metadata::model::PolicyId;
 use ring::Ring;
 use serde::{Deserialize, Serialize};
-use storage_node::client::{ClusterClient, DEFAULT_POLICY, Phase, PolicyError, PolicyKind, RingChangeError};
+use storage_node::client::{
+    ClusterClient, DEFAULT_POLICY, Phase, PolicyError, PolicyKind, RingChangeError, takes_writes_without_a_node,
+};
+use storage_node::erasure::Code;
 
 use super::AdminParts;
 use super::refusal::{ApiError, Document};
@@ -43,6 +46,15 @@ pub struct PolicyLine {
     pub keeps: String,
     /// Whole copies of each chunk; null for another kind.
     pub copies: Option<usize>,
+    /// Fragments of each chunk that give it back; null for another kind.
+    #[serde(default)]
+    pub data: Option<usize>,
+    /// Fragments of each chunk that may be lost; null for another kind.
+    #[serde(default)]
+    pub parity: Option<usize>,
+    /// What an operator should know of it, in words; null when there is nothing.
+    #[serde(default)]
+    pub note: Option<String>,
     /// The version of the ring that places its writes; null while it has none.
     pub ring_version: Option<u64>,
     /// Partitions of that ring.
@@ -59,7 +71,14 @@ pub struct NewPolicy {
     /// Its name.
     pub name: String,
     /// Whole copies of each chunk.
-    pub copies: usize,
+    #[serde(default)]
+    pub copies: Option<usize>,
+    /// Instead of copies: data fragments of each chunk.
+    #[serde(default)]
+    pub data: Option<usize>,
+    /// With `data`: parity fragments.
+    #[serde(default)]
+    pub parity: Option<usize>,
     /// The first ring's file, in hex; without it the default policy's devices.
     pub ring: Option<String>,
     /// One failure may take all copies.
@@ -108,7 +127,11 @@ pub(super) async fn create(State(parts): Parts, Document(wanted): Document<NewPo
             Some(Ring::from_bytes(&bytes).map_err(|error| bad(error.to_string()))?)
         }
     };
-    let kind = PolicyKind::Replicated { copies: wanted.copies };
+    let kind = match (wanted.copies, wanted.data, wanted.parity) {
+        (Some(copies), None, None) => PolicyKind::Replicated { copies },
+        (None, Some(data), Some(parity)) => PolicyKind::ErasureCoded { data, parity },
+        _ => return Err(bad("a policy has either copies, or data and parity".to_owned())),
+    };
     let made = client
         .create_policy(&wanted.name, kind, ring, wanted.accept_fewer_domains, CREATE_MAX)
         .await?;
@@ -134,16 +157,35 @@ async fn line(
         let copies = ring?.replicas();
         Some(PolicyKind::Replicated { copies })
     });
+    let code = kind.and_then(PolicyKind::code);
+    let copies = kind.and_then(|kind| match kind {
+        PolicyKind::Replicated { copies } => Some(copies),
+        PolicyKind::ErasureCoded { .. } => None,
+    });
     Ok(PolicyLine {
         id: id.0,
         name: name.to_owned(),
         default: id == PolicyId::default(),
         keeps: kind.map(PolicyKind::words).unwrap_or_default(),
-        copies: kind.map(|PolicyKind::Replicated { copies }| copies),
+        copies,
+        data: code.map(Code::data),
+        parity: code.map(Code::parity),
+        note: code.zip(ring).and_then(|(code, ring)| note(code, ring)),
         ring_version: ring.map(|ring| ring.version()),
         partitions: ring.map(|ring| ring.partitions()),
         devices: ring.map(|ring| ring.devices().filter(|device| device.weight > 0.0).count()),
         moving: live.as_ref().is_some_and(|(state, _)| state.phase != Phase::Settled),
+    })
+}
+
+/// DUR-1: what the ring's size means for writes.
+fn note(code: Code, ring: &Ring) -> Option<String> {
+    (!takes_writes_without_a_node(code, ring)).then(|| {
+        let needed = code.data() + 1;
+        format!(
+            "writes stop while a node is down: {needed} fragments of a chunk then find too few nodes to survive the loss \
+             of another one; reads go on"
+        )
     })
 }
 

@@ -14,6 +14,7 @@
 mod domains;
 mod pace;
 mod refusal;
+mod slots;
 mod space;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 pub use domains::{Level, Thinner, check_domains, check_quorum, thinner};
 pub use pace::{Earlier, check_pace};
 pub use refusal::ChangeRefused;
+pub use slots::check_slots;
 pub use space::{Capacity, Projection, check_space, projections};
 
 use crate::device::{DeviceId, PartitionId};

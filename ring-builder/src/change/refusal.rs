@@ -107,6 +107,34 @@ pub enum ChangeRefused {
         /// The nodes a write needs.
         quorum: usize,
     },
+    /// A partition does not name as many different devices as the policy has fragments.
+    #[error(
+        "partition {partition} names {devices} different device(s), and the policy needs {slots}: make the ring with \
+         `create ... {slots}` as its replicas, over at least {slots} devices"
+    )]
+    OtherSlots {
+        /// The first such partition.
+        partition: PartitionId,
+        /// Its different devices.
+        devices: usize,
+        /// What the policy needs.
+        slots: usize,
+    },
+    /// One node would hold more fragments of a chunk than the policy can lose.
+    #[error(
+        "partition {partition} has {count} fragments on node {node}, and the policy bears the loss of {per_node_max}: \
+         add nodes, give the nodes more equal weights, or make the policy with more parity"
+    )]
+    Crowded {
+        /// The first such partition.
+        partition: PartitionId,
+        /// The node.
+        node: u64,
+        /// Its fragments of a chunk.
+        count: usize,
+        /// How many the policy bears to lose.
+        per_node_max: usize,
+    },
     /// A device would be too full in the end.
     #[error(
         "device {id} would be {percent_after} % full in the end, and at most {percent_max} % are allowed \

@@ -270,7 +270,12 @@ async fn derive(copy: Arc<SystemCopy>, rings: Arc<Rings>, policies: Arc<KnownPol
             }
         };
         policies.take(&records(POLICIES_TABLE));
-        rings.take_rings(&records(RINGS_TABLE), &records(RING_STATE_TABLE), &fetch);
+        rings.take_rings(
+            &policies.list(),
+            &records(RINGS_TABLE),
+            &records(RING_STATE_TABLE),
+            &fetch,
+        );
         let nodes: Vec<NodeRecord> = records(NODES_TABLE)
             .iter()
             .filter_map(|(_, record)| serde_json::from_slice(&record.value).ok())

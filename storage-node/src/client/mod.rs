@@ -42,14 +42,14 @@ pub use local::{LocalFirst, LocalNode};
 pub use operations::RecordError;
 pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
 pub use policies::{DEFAULT_POLICY, POLICIES_TABLE, Policy, PolicyKind, PolicyList, policy_key};
-pub use policy_admin::PolicyError;
+pub use policy_admin::{PolicyError, takes_writes_without_a_node};
 pub use ring_admin::{Applied, ApplyOptions, FULL_PERCENT_MAX, Facts, RingChangeError, check_ring};
 pub use ring_state::{
     LiveFile, Phase, RING_FILES_TABLE, RING_STATE_TABLE, Reason, RingRefusal, RingState, Says, piece_key,
 };
 pub use rings::{
-    COMMANDS_LEVEL, LEVEL_OF_FENCES, LEVEL_OF_POLICIES, LiveRing, LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE,
-    Spot, Standing, below_level, copies_run,
+    COMMANDS_LEVEL, LEVEL_OF_ERASURE_CODING, LEVEL_OF_FENCES, LEVEL_OF_POLICIES, LiveRing, LiveRings, NODES_TABLE,
+    NodeRecord, RINGS_TABLE, Spot, Standing, below_level, copies_run,
 };
 pub use stand_in::check_stand_in;
 pub use system_copy::STALENESS_MAX;
@@ -133,7 +133,12 @@ pub trait DataPlane: Send + Sync + 'static {
 
     /// All live rings of a policy; `None` for an unknown policy. The default is for planes whose rings never change.
     fn rings(&self, policy: PolicyId) -> Option<Arc<LiveRings>> {
-        self.ring(policy).map(|ring| Arc::new(LiveRings::only(ring)))
+        let live = LiveRings::only(self.ring(policy)?);
+        let kind = self.policies().get(policy).map(|policy| policy.kind);
+        Some(Arc::new(match kind {
+            Some(kind) => live.keeping(kind),
+            None => live,
+        }))
     }
 
     /// The policies beside the default one. The default is for planes that have none.

@@ -13,6 +13,8 @@ use metadata::model::{PolicyId, Record};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
+use crate::erasure::Code;
+
 /// The table of policies.
 pub const POLICIES_TABLE: &str = "policies";
 /// The name of policy 0 where no edge shows it under another one.
@@ -49,6 +51,13 @@ pub enum PolicyKind {
         /// How many.
         copies: usize,
     },
+    /// As fragments, one on each of so many devices, see [`crate::erasure`].
+    ErasureCoded {
+        /// As many give a chunk back.
+        data: usize,
+        /// As many may be lost.
+        parity: usize,
+    },
 }
 
 impl PolicyKind {
@@ -57,6 +66,16 @@ impl PolicyKind {
     pub fn slots(self) -> usize {
         match self {
             Self::Replicated { copies } => copies,
+            Self::ErasureCoded { data, parity } => data.saturating_add(parity),
+        }
+    }
+
+    /// The code of an erasure coded policy.
+    #[must_use]
+    pub fn code(self) -> Option<Code> {
+        match self {
+            Self::Replicated { .. } => None,
+            Self::ErasureCoded { data, parity } => Code::new(data, parity),
         }
     }
 
@@ -66,6 +85,7 @@ impl PolicyKind {
         match self {
             Self::Replicated { copies: 1 } => "1 copy".to_owned(),
             Self::Replicated { copies } => format!("{copies} copies"),
+            Self::ErasureCoded { data, parity } => format!("{data} data and {parity} parity fragments"),
         }
     }
 
@@ -73,6 +93,11 @@ impl PolicyKind {
         match self {
             Self::Replicated { copies } if (1..=COPIES_MAX).contains(&copies) => Ok(()),
             Self::Replicated { .. } => Err(format!("a policy keeps 1 to {COPIES_MAX} copies")),
+            Self::ErasureCoded { .. } if self.code().is_some() => Ok(()),
+            Self::ErasureCoded { .. } => Err(format!(
+                "an erasure coded policy has 2 or more data fragments, 1 or more of parity, and at most {} together",
+                BlobId::FRAGMENTS_MAX
+            )),
         }
     }
 }
@@ -220,6 +245,10 @@ mod tests {
         }
         assert!(Policy::new(PolicyId(128), "gold", THREE).is_err());
         assert!(Policy::new(PolicyId(1), "gold", PolicyKind::Replicated { copies: 0 }).is_err());
+        for (data, parity) in [(1, 2), (4, 0), (30, 2), (usize::MAX, 1)] {
+            let kind = PolicyKind::ErasureCoded { data, parity };
+            assert!(Policy::new(PolicyId(1), "gold", kind).is_err(), "{kind:?}");
+        }
         assert!(Policy::new(PolicyId(127), "gold-2.x_y", THREE).is_ok());
     }
 
@@ -233,6 +262,9 @@ mod tests {
             version: 1,
             value: value.to_owned().into(),
         };
+        let kind = PolicyKind::ErasureCoded { data: 4, parity: 2 };
+        let coded = Policy::new(PolicyId(2), "ec-4-2", kind).unwrap();
+        assert_eq!(Policy::decode(&coded.encode()), Ok(coded));
         let list = PolicyList::read(&[("00001".into(), record(&text)), ("00002".into(), record("{}"))]);
         assert_eq!(list.named("GOLD"), Some(&gold));
         assert_eq!((list.get(PolicyId(1)), list.get(PolicyId(2))), (Some(&gold), None));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use metadata::command::RecordCondition;
 use metadata::model::PolicyId;
 use metadata::reply::Refusal;
-use ring::change::{ChangeRefused, check_quorum, check_registered};
+use ring::change::{ChangeRefused, check_quorum, check_registered, check_slots};
 use ring::{Builder, Ring, RingError};
 
 use super::MetadataPlane;
@@ -16,7 +16,8 @@ use super::operations::RecordError;
 use super::policies::{DEFAULT_POLICY, POLICIES_TABLE, Policy, PolicyKind, PolicyList, policy_key};
 use super::ring_admin::RingChangeError;
 use super::ring_state::LiveFile;
-use super::rings::{LEVEL_OF_POLICIES, below_level};
+use super::rings::{LEVEL_OF_ERASURE_CODING, LEVEL_OF_POLICIES, below_level};
+use crate::erasure::{Code, FragmentRule};
 
 /// Why a policy was not made.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +28,8 @@ pub enum PolicyError {
     /// The name, the numbers or the ring do not fit; the sentence says why.
     #[error("{0}")]
     Unfit(String),
-    /// Some nodes run a release from before policies.
-    #[error("node {0} runs a release that knows no policies: upgrade all nodes first")]
+    /// Some nodes run a release that does not know this kind.
+    #[error("node {0} runs a release that knows no policies of this kind: upgrade all nodes first")]
     OldNodes(String),
     /// The ring is not safe.
     #[error(transparent)]
@@ -71,16 +72,46 @@ fn check_first_ring(
     check_registered(ring, |device| homes.get(&device.id.0) == Some(&device.node))?;
     let active = ring.devices().filter(|device| device.weight > 0.0);
     let nodes = active.map(|device| device.node).collect::<BTreeSet<_>>().len();
-    let PolicyKind::Replicated { copies } = kind;
-    let wanted = copies / 2 + 1;
-    if nodes < wanted && !accept_fewer_domains {
-        return Err(PolicyError::Unfit(format!(
-            "{copies} copies need {wanted} nodes for a write quorum and the ring has {nodes}: add nodes, or accept that \
-             one failure may take them all"
-        )));
+    match kind {
+        PolicyKind::Replicated { copies } => {
+            let wanted = copies / 2 + 1;
+            if nodes < wanted && !accept_fewer_domains {
+                return Err(PolicyError::Unfit(format!(
+                    "{copies} copies need {wanted} nodes for a write quorum and the ring has {nodes}: add nodes, or \
+                     accept that one failure may take them all"
+                )));
+            }
+            check_quorum(ring, wanted.min(nodes))?;
+        }
+        PolicyKind::ErasureCoded { parity, .. } => {
+            let any = accept_fewer_domains.then_some(slots);
+            check_slots(ring, slots, any.unwrap_or(parity))?;
+        }
     }
-    check_quorum(ring, wanted.min(nodes))?;
     Ok(())
+}
+
+/// Whether chunks of an erasure coded policy find enough devices while any one node is down (DUR-1). Plain function.
+#[must_use]
+pub fn takes_writes_without_a_node(code: Code, ring: &Ring) -> bool {
+    let active = || ring.devices().filter(|device| device.weight > 0.0);
+    let nodes: BTreeSet<u64> = active().map(|device| device.node).collect();
+    let rule = FragmentRule::new(code, nodes.len());
+    let node_of = |id: ring::DeviceId| ring.device(id).map(|device| device.node);
+    let enough = |down: u64, partition| {
+        let row = ring.primaries(partition);
+        let mut spares = ring.handoffs(partition).filter(|id| node_of(*id) != Some(down));
+        let held = (0_u8..).zip(row).filter_map(|(number, id)| {
+            let home = Some(*id)
+                .filter(|id| node_of(*id) != Some(down))
+                .or_else(|| spares.next());
+            Some((number, node_of(home?)?))
+        });
+        rule.met(held.collect::<Vec<_>>())
+    };
+    nodes
+        .iter()
+        .all(|down| ring.partition_ids().all(|partition| enough(*down, partition)))
 }
 
 impl ClusterClient {
@@ -107,7 +138,11 @@ impl ClusterClient {
         deadline: Duration,
     ) -> Result<Policy, PolicyError> {
         let nodes = self.node_records(deadline).await?;
-        if let Some(old) = below_level(&nodes, LEVEL_OF_POLICIES).first() {
+        let level = match kind {
+            PolicyKind::Replicated { .. } => LEVEL_OF_POLICIES,
+            PolicyKind::ErasureCoded { .. } => LEVEL_OF_ERASURE_CODING,
+        };
+        if let Some(old) = below_level(&nodes, level).first() {
             return Err(PolicyError::OldNodes(old.to_string()));
         }
         let ring = match ring {
@@ -246,5 +281,25 @@ mod tests {
         assert!(check_first_ring(kind, &three, &BTreeMap::new(), false).is_err());
         let two = PolicyKind::Replicated { copies: 2 };
         assert!(check_first_ring(two, &three, &homes(&three), false).is_err());
+    }
+
+    #[test]
+    fn dur_1_a_first_ring_of_fragments_bears_the_loss_of_a_node_and_says_whether_writes_go_on_without_one() {
+        let coded = PolicyKind::ErasureCoded { data: 4, parity: 2 };
+        let code = coded.code().unwrap();
+        for (nodes, devices, goes_on) in [(3, 2, false), (3, 4, false), (4, 2, true), (6, 1, true), (5, 2, true)] {
+            let six = ring(nodes, devices, 6);
+            check_first_ring(coded, &six, &homes(&six), false).unwrap();
+            assert_eq!(
+                takes_writes_without_a_node(code, &six),
+                goes_on,
+                "{nodes} nodes of {devices}"
+            );
+        }
+        let two = ring(2, 3, 6);
+        let refused = check_first_ring(coded, &two, &homes(&two), false).unwrap_err();
+        assert!(refused.to_string().contains("more parity"), "{refused}");
+        assert!(check_first_ring(coded, &two, &homes(&two), true).is_ok());
+        assert!(check_first_ring(coded, &ring(3, 2, 5), &homes(&two), true).is_err());
     }
 }

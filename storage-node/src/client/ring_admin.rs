@@ -11,8 +11,8 @@ use metadata::model::{PolicyId, Record};
 use metadata::query::{Found, Query};
 use metadata::reply::Refusal;
 use ring::change::{
-    Capacity, Change, ChangeRefused, Earlier, check_domains, check_pace, check_quorum, check_registered, check_space,
-    even_partition_bytes,
+    Capacity, Change, ChangeRefused, Earlier, check_domains, check_pace, check_quorum, check_registered, check_slots,
+    check_space, even_partition_bytes,
 };
 use ring::{Ring, RingError, RingFile};
 
@@ -21,6 +21,7 @@ use super::operations::RecordError;
 use super::ring_state::{LiveFile, RING_FILES_TABLE, RING_STATE_TABLE, RingRefusal, RingState, Says, piece_key};
 use super::rings::{LiveRing, NODES_TABLE, NodeRecord, RINGS_TABLE, read_file};
 use super::{MetadataPlane, PlaneError};
+use crate::erasure::Code;
 
 /// The longest piece of a ring file in one record, in bytes: a record is at most a mebibyte, and so is a call.
 const PIECE_BYTES: usize = 512 * 1024;
@@ -97,6 +98,8 @@ pub struct Facts {
     pub failed: BTreeSet<u32>,
     /// Now, in hours since the Unix epoch.
     pub now_hours: u32,
+    /// Set when the policy keeps fragments.
+    pub code: Option<Code>,
 }
 
 /// Whether `new` may follow `live` (REB-1): the sentences of refusal are the ring's own. Plain function.
@@ -117,7 +120,13 @@ pub fn check_ring(
     // A cluster of fewer nodes than a quorum goes on as it is (`halo up --nodes 1` says so).
     let active = live.devices().filter(|device| device.weight > 0.0);
     let nodes_now = active.map(|device| device.node).collect::<BTreeSet<_>>().len();
-    check_quorum(new, (new.replicas() / 2 + 1).min(nodes_now))?;
+    match facts.code {
+        None => check_quorum(new, (new.replicas() / 2 + 1).min(nodes_now))?,
+        Some(code) => {
+            let any = options.accept_fewer_domains.then_some(code.fragments());
+            check_slots(new, code.fragments(), any.unwrap_or(code.parity()))?;
+        }
+    }
     if !options.accept_fewer_domains {
         check_domains(&change)?;
     }
@@ -208,7 +217,14 @@ impl ClusterClient {
             before: &before.ring,
             applied_at_hours: hours(state.since_ms),
         });
-        let facts = self.facts(&state, deadline).await?;
+        let facts = Facts {
+            code: self
+                .policy_list(deadline)
+                .await?
+                .get(policy)
+                .and_then(|policy| policy.kind.code()),
+            ..self.facts(&state, deadline).await?
+        };
         let change = check_ring(&live.ring, earlier, new, &facts, &options)?;
         let partition_bytes = even_partition_bytes(&live.ring, facts.stored_bytes);
         let applied = |state| Applied {
@@ -518,6 +534,7 @@ mod tests {
             stored_bytes: 300,
             failed: BTreeSet::new(),
             now_hours: 100,
+            code: None,
         }
     }
 

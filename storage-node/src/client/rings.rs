@@ -16,8 +16,10 @@ use parking_lot::RwLock;
 use ring::{Ring, RingFile};
 use serde::{Deserialize, Serialize};
 
+use super::policies::{PolicyKind, PolicyList};
 use super::ring_state::{LiveFile, Phase, RING_FILES_TABLE, RingState, piece_key};
 use crate::device::BlobKey;
+use crate::erasure::Code;
 use crate::wire::NodeAddress;
 
 /// The table of first rings.
@@ -45,8 +47,10 @@ pub struct NodeRecord {
 }
 
 /// The commands that this release can apply. A kind of command that came later is proposed only when every node says so
-/// (DESIGN §3.6): 1 is `RaiseFence`, 2 is `CreateBucketUnder`.
-pub const COMMANDS_LEVEL: u32 = 2;
+/// (DESIGN §3.6): 1 is `RaiseFence`, 2 is `CreateBucketUnder`; 3 looks after fragments.
+pub const COMMANDS_LEVEL: u32 = 3;
+/// The level of a node that knows erasure coded policies.
+pub const LEVEL_OF_ERASURE_CODING: u32 = 3;
 /// The level of a node that knows storage policies.
 pub const LEVEL_OF_POLICIES: u32 = 2;
 /// The level of a node that applies `RaiseFence`.
@@ -77,6 +81,8 @@ pub struct LiveRings {
     pub previous: Option<LiveRing>,
     /// What an operator's commands change.
     pub state: RingState,
+    /// Set when chunks are kept as fragments, one for each slot of the rings.
+    pub code: Option<Code>,
 }
 
 /// A place in a ring: a partition, or the one slot of it where a fragment belongs.
@@ -84,6 +90,14 @@ pub struct LiveRings {
 pub struct Spot {
     placement: u64,
     slot: Option<u8>,
+}
+
+impl Spot {
+    /// The number of the fragment that belongs there; `None`: whole chunks.
+    #[must_use]
+    pub fn fragment(self) -> Option<u8> {
+        self.slot
+    }
 }
 
 impl From<u64> for Spot {
@@ -132,7 +146,50 @@ impl LiveRings {
             },
             previous: None,
             state: RingState::first(file, 0),
+            code: None,
         }
+    }
+
+    /// The same rings with chunks kept as `kind` says.
+    #[must_use]
+    pub fn keeping(self, kind: PolicyKind) -> Self {
+        let code = kind.code();
+        Self { code, ..self }
+    }
+
+    /// The names of the blobs that a chunk is kept as: its own, or one for each fragment.
+    #[must_use]
+    pub fn pieces(&self, chunk: BlobKey) -> Vec<BlobKey> {
+        let whole = chunk.without_fragment();
+        match self.code {
+            None => vec![whole],
+            Some(code) => code.numbers().map(|number| whole.piece(number)).collect(),
+        }
+    }
+
+    /// How many bytes each of these has when the chunk has `chunk_len`.
+    #[must_use]
+    pub fn piece_len(&self, chunk_len: u32) -> u32 {
+        self.code.map_or(chunk_len, |code| code.fragment_len(chunk_len))
+    }
+
+    /// How many different ones give the chunk back.
+    #[must_use]
+    pub fn pieces_needed(&self) -> usize {
+        self.code.map_or(1, Code::data)
+    }
+
+    /// What the current ring has the device hold of a partition: all of it, or its slot's fragments.
+    #[must_use]
+    pub fn own_spot(&self, device: DeviceId, placement: u64) -> Option<Spot> {
+        own_spot(&self.current.ring, device, placement, self.code)
+    }
+
+    /// The same by the ring before.
+    #[must_use]
+    pub fn own_spot_before(&self, device: DeviceId, placement: u64) -> Option<Spot> {
+        let previous = self.previous.as_ref()?;
+        own_spot(&previous.ring, device, placement, self.code)
     }
 
     /// True while two rings are live.
@@ -175,6 +232,13 @@ impl LiveRings {
             (false, false) => Standing::Stranger,
         }
     }
+}
+
+fn own_spot(ring: &Ring, device: DeviceId, placement: u64, code: Option<Code>) -> Option<Spot> {
+    let row = ring.primaries(ring.partition_of(placement));
+    let slot = row.iter().position(|named| named.0 == device.0)?;
+    let slot = code.map(|_| u8::try_from(slot).unwrap_or(u8::MAX));
+    Some(Spot { placement, slot })
 }
 
 fn primaries(ring: &Ring, spot: Spot) -> Vec<DeviceId> {
@@ -253,10 +317,11 @@ impl Rings {
         listed.or_else(|| state.homes.get(&device).copied())
     }
 
-    /// Parses what changed; a record that does not parse, or whose files are not all here yet, leaves the rings before it
+    /// Parses what changed of the rings of known policies; a record that does not parse, or whose files are not all here yet, leaves the rings before it
     /// in place. `fetch` answers a record of another table.
     pub(super) fn take_rings(
         &self,
+        policies: &PolicyList,
         first: &[(String, Record)],
         states: &[(String, Record)],
         fetch: &dyn Fn(&str, &str) -> Option<Bytes>,
@@ -270,6 +335,11 @@ impl Rings {
             let Ok(policy) = key.parse().map(PolicyId) else {
                 continue;
             };
+            // Without its record nobody can say what a ring's slots hold.
+            let kind = policies.get(policy).map(|policy| policy.kind);
+            if kind.is_none() && policy != PolicyId::default() {
+                continue;
+            }
             let wanted = (is_state, record.version);
             let known = self
                 .state
@@ -290,6 +360,10 @@ impl Rings {
             };
             match read {
                 Ok(live) => {
+                    let live = match kind {
+                        Some(kind) => live.keeping(kind),
+                        None => live,
+                    };
                     let known = Known {
                         record: wanted,
                         live: Arc::new(live),
@@ -333,6 +407,7 @@ fn read_state(
         current: read(&state.current)?,
         previous: state.previous.as_ref().map(read).transpose()?,
         state,
+        code: None,
     })
 }
 

@@ -33,6 +33,20 @@ pub struct BlobKey {
 }
 
 impl BlobKey {
+    /// Fragment `number` of the chunk that this blob is, or is a fragment of.
+    #[must_use]
+    pub fn piece(self, number: u8) -> Self {
+        let id = self.id.piece(number);
+        Self { id, ..self }
+    }
+
+    /// The chunk as a whole.
+    #[must_use]
+    pub fn without_fragment(self) -> Self {
+        let id = self.id.without_fragment();
+        Self { id, ..self }
+    }
+
     /// The smallest key with this placement hash.
     #[must_use]
     pub fn first(placement: u64) -> Self {

@@ -65,11 +65,7 @@ pub struct Digest {
 impl Digest {
     /// Adds one key.
     pub fn add(&mut self, key: &BlobKey) {
-        let chunk = BlobKey {
-            id: key.id.without_fragment(),
-            ..*key
-        };
-        let hash = blake3::hash(&chunk.to_bytes());
+        let hash = blake3::hash(&key.without_fragment().to_bytes());
         let mut half = [0; 16];
         half.copy_from_slice(&hash.as_bytes()[..16]);
         self.blobs += 1;

@@ -13,7 +13,7 @@ use storage_node::client::{ApplyOptions, ClusterClient, DataPlane, MetadataPlane
 use storage_node::node::StorageNode;
 use storage_node::wire::AddressBook;
 
-use super::{CHUNK, Cluster, DEADLINE, NewBody, chunk_len, config, fill, inline, until};
+use super::{CHUNK, Cluster, DEADLINE, NewBody, add_device_of, chunk_len, config, fill, inline, until};
 
 /// What tests apply with: they do not wait for hours.
 pub const AT_ONCE: ApplyOptions = ApplyOptions {
@@ -32,17 +32,7 @@ pub fn builder() -> ring::Builder {
 
 /// Device `number` on node `number + 1`.
 pub fn add_device(builder: &mut ring::Builder, number: u32) {
-    let device = ring::Device {
-        id: ring::DeviceId::default(),
-        region: 1,
-        zone: number,
-        node: u64::from(number) + 1,
-        address: format!("127.0.0.1:{}", 7000 + number),
-        name: "d0".into(),
-        weight: 1.0,
-        ..ring::Device::default()
-    };
-    assert_eq!(builder.add(device).unwrap(), ring::DeviceId(number));
+    add_device_of(builder, usize::try_from(number).unwrap(), 1);
 }
 
 /// The ring of four devices that follows the first one.
@@ -85,7 +75,8 @@ impl Cluster {
         let number = self.nodes.len();
         let book = AddressBook::default();
         fill(&book, &self.addresses);
-        let mut config = config(self.dir.path().join(number.to_string()), number, self.work, book);
+        let dir = self.dir.path().join(number.to_string());
+        let mut config = config(dir, number, self.each, self.work, book);
         config.founders = None;
         let clock = Arc::new(self.clock.clone());
         let node = StorageNode::start(config, clock, Arc::new(SystemDice)).await.unwrap();

@@ -30,6 +30,8 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     pub clock: ManualClock,
     pub work: WorkOptions,
+    /// Devices of each node.
+    each: usize,
     nodes: Vec<Option<StorageNode>>,
     addresses: Vec<NodeAddress>,
     pub client: ClusterClient,
@@ -56,6 +58,11 @@ fn address(at: &NodeAddress) -> (std::net::SocketAddr, std::net::SocketAddr) {
 
 impl Cluster {
     pub async fn start(work: WorkOptions) -> Self {
+        Self::start_with(work, 1).await
+    }
+
+    /// As [`Self::start`]; node n has devices (n - 1) x `each` and those behind it.
+    pub async fn start_with(work: WorkOptions, each: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(START_MS);
         let mut bound = Vec::new();
@@ -63,6 +70,7 @@ impl Cluster {
             let config = config(
                 dir.path().join(number.to_string()),
                 number,
+                each,
                 work,
                 AddressBook::default(),
             );
@@ -83,7 +91,7 @@ impl Cluster {
             .map(|node| Some(node.unwrap()))
             .collect();
         let client = client(&addresses, &clock);
-        client.install_ring(PolicyId(0), &ring(), DEADLINE).await.unwrap();
+        client.install_ring(PolicyId(0), &ring(each), DEADLINE).await.unwrap();
         let create = Command::CreateBucket {
             project: "p".into(),
             name: "b".into(),
@@ -101,6 +109,7 @@ impl Cluster {
             dir,
             clock,
             work,
+            each,
             nodes,
             addresses,
             client,
@@ -134,7 +143,13 @@ impl Cluster {
     pub async fn restart(&mut self, number: usize) {
         let book = AddressBook::default();
         fill(&book, &self.addresses);
-        let mut config = config(self.dir.path().join(number.to_string()), number, self.work, book);
+        let mut config = config(
+            self.dir.path().join(number.to_string()),
+            number,
+            self.each,
+            self.work,
+            book,
+        );
         (config.listen_wire, config.listen_blobs) = address(&self.addresses[number]);
         let mut tries = 0;
         // The store's lock is free a moment after the last task of the stopped node has gone.
@@ -354,7 +369,7 @@ fn any_file_open_in(dir: &std::path::Path) -> bool {
         .any(|file| file.starts_with(dir))
 }
 
-fn config(dir: PathBuf, number: usize, work: WorkOptions, book: AddressBook) -> NodeConfig {
+fn config(dir: PathBuf, number: usize, each: usize, work: WorkOptions, book: AddressBook) -> NodeConfig {
     let node = NodeId(number as u64 + 1);
     let mut config = NodeConfig::new(CLUSTER, node, dir.join("metadata"), Secret::new(SECRET).unwrap());
     config.book = book;
@@ -364,11 +379,12 @@ fn config(dir: PathBuf, number: usize, work: WorkOptions, book: AddressBook) -> 
         segment_bytes: 4 << 20,
         ..DeviceOptions::default()
     };
-    config.devices = vec![DeviceConfig {
-        id: Cluster::device(number),
-        path: dir.join("d0"),
+    let device = |at: usize| DeviceConfig {
+        id: Cluster::device(number * each + at),
+        path: dir.join(format!("d{at}")),
         options,
-    }];
+    };
+    config.devices = (0..each).map(device).collect();
     config.work = work;
     config
 }
@@ -399,22 +415,10 @@ fn client(addresses: &[NodeAddress], clock: &ManualClock) -> ClusterClient {
     ClusterClient::start(config, caller, Arc::new(clock.clone()), Arc::new(SystemDice))
 }
 
-/// Three devices 0, 1, 2 on nodes 1, 2, 3; three copies.
-fn ring() -> ring::Ring {
+/// Devices 0, 1, 2 and so on, `each` on nodes 1, 2, 3; three copies.
+fn ring(each: usize) -> ring::Ring {
     let mut builder = ring::Builder::new(4, 3, 0).unwrap();
-    for number in 0..3_u32 {
-        let device = ring::Device {
-            id: ring::DeviceId::default(),
-            region: 1,
-            zone: number,
-            node: u64::from(number) + 1,
-            address: format!("127.0.0.1:{}", 7000 + number),
-            name: "d0".into(),
-            weight: 1.0,
-            ..ring::Device::default()
-        };
-        assert_eq!(builder.add(device).unwrap(), ring::DeviceId(number));
-    }
+    (0..3 * each).for_each(|number| add_device_of(&mut builder, number, each));
     builder.rebalance(1, 1).unwrap();
     builder.ring().unwrap()
 }
@@ -432,4 +436,20 @@ pub fn object_query(bucket: BucketId, key: &str) -> Query {
         version: VersionSelector::Latest,
         body: true,
     }
+}
+
+/// Device `number` on its node when each has `each`.
+pub fn add_device_of(builder: &mut ring::Builder, number: usize, each: usize) {
+    let (id, node) = (u32::try_from(number).unwrap(), u32::try_from(number / each).unwrap());
+    let device = ring::Device {
+        id: ring::DeviceId::default(),
+        region: 1,
+        zone: node,
+        node: u64::from(node) + 1,
+        address: format!("127.0.0.1:{}", 7000 + node),
+        name: format!("d{}", number % each),
+        weight: 1.0,
+        ..ring::Device::default()
+    };
+    assert_eq!(builder.add(device).unwrap(), ring::DeviceId(id));
 }

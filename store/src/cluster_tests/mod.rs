@@ -3,6 +3,7 @@
 mod buckets;
 mod cancel;
 mod copies;
+mod fragments;
 mod multipart;
 mod policies;
 mod reads;

@@ -1,4 +1,4 @@
-//! Repairing one chunk: who has it, who should, copy, prove.
+//! Repairing one chunk: who has it, who should, copy, prove. Chunks in fragments are mended by `fragments`.
 
 use std::time::Duration;
 
@@ -82,8 +82,8 @@ pub(super) fn plan(seen: &[Seen]) -> Plan {
 /// How the repair of a chunk ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mended {
-    /// All primaries have proven copies; these other devices have one too many.
-    Whole { surplus: Vec<DeviceId> },
+    /// All primaries have proven copies, or their fragments; these other devices have blobs too many.
+    Whole { surplus: Vec<(DeviceId, BlobKey)> },
     /// Not yet; says why.
     Short(String),
     /// Every device that might have a copy answered, and none has a good one.
@@ -93,6 +93,8 @@ pub(super) enum Mended {
 impl Workshop {
     /// Asks primaries, those of the ring before, and listed holders about a chunk, and, when none of them has it, all
     /// other devices.
+    ///
+    /// A fragment's key asks for that fragment only.
     pub(super) async fn survey(&self, live: &LiveRings, key: BlobKey, listed: &[DeviceId]) -> Vec<Seen> {
         let primaries = live.primaries(key);
         let mut first = primaries.clone();
@@ -106,6 +108,16 @@ impl Workshop {
             seen.extend(self.ask_all(key, &others, &primaries, listed).await);
         }
         seen
+    }
+
+    /// The devices that have a chunk, or fragments of it, as the shard's queue shall name them.
+    pub(super) async fn holders(&self, live: &LiveRings, key: BlobKey, listed: &[DeviceId]) -> Vec<DeviceId> {
+        if live.code.is_some() {
+            return self.stripe(live, key, listed).await.holders();
+        }
+        let seen = self.survey(live, key, listed).await;
+        let holding = seen.iter().filter(|seen| seen.held == Held::Yes);
+        holding.map(|seen| seen.device).collect()
     }
 
     async fn ask_all(
@@ -140,6 +152,10 @@ impl Workshop {
             return Mended::Short("its ring is not known".to_owned());
         };
         let key = chunk_key(stream, chunk);
+        if let Some(code) = live.code {
+            let length = chunk_len(stream, chunk);
+            return self.mend_fragments(&live, code, key, length, listed).await;
+        }
         let seen = self.survey(&live, key, listed).await;
         let mut plan = plan(&seen);
         let length = chunk_len(stream, chunk);
@@ -161,7 +177,9 @@ impl Workshop {
         }
         match plan.waiting.first() {
             Some(device) => Mended::Short(format!("device {device} does not answer")),
-            None => Mended::Whole { surplus: plan.surplus },
+            None => Mended::Whole {
+                surplus: plan.surplus.into_iter().map(|device| (device, key)).collect(),
+            },
         }
     }
 

@@ -86,45 +86,65 @@ async fn check(workshop: &Workshop, shard: ShardId, stream: &Stream) -> Result<u
     let mut marked = 0;
     let mut first = 0;
     while first < stream.chunks() {
-        let keys: Vec<BlobKey> = (first..stream.chunks().min(first + CHUNKS_PER_STEP))
+        let chunks: Vec<BlobKey> = (first..stream.chunks().min(first + CHUNKS_PER_STEP))
             .map(|chunk| chunk_key(stream, chunk))
             .collect();
+        let keys: Vec<BlobKey> = chunks.iter().flat_map(|chunk| live.pieces(*chunk)).collect();
         let seen = look(workshop, &live, &keys).await;
-        let lacking = keys
-            .iter()
-            .zip(&seen)
-            .filter(|(_, seen)| seen.iter().any(|seen| seen.held == Held::No));
-        for (key, seen) in lacking {
-            let any = seen.iter().any(|seen| seen.held == Held::Yes);
-            // Before "no copy at all" is said, everybody is asked.
-            let seen = if any {
-                seen.clone()
-            } else {
-                workshop.survey(&live, *key, &[]).await
-            };
-            if !any && seen.iter().any(|seen| seen.held == Held::Unknown) {
-                continue;
+        // Each chunk with what was said of its pieces.
+        for (chunk, seen) in chunks.iter().zip(seen.chunks(keys.len() / chunks.len().max(1))) {
+            if seen.iter().flatten().any(|seen| seen.held == Held::No) {
+                marked += u64::from(mark(workshop, shard, &live, *chunk, seen).await?);
             }
-            let devices = seen
-                .iter()
-                .filter(|seen| seen.held == Held::Yes)
-                .map(|seen| seen.device)
-                .collect();
-            let command = Command::MarkShort {
-                write: stream.write,
-                first: key.id.number(),
-                count: 1,
-                devices,
-            };
-            workshop.tell(shard, command).await?;
-            marked += 1;
         }
         first += CHUNKS_PER_STEP;
     }
     Ok(marked)
 }
 
-/// What the primaries of consecutive chunks say, one call for each device. Those that a change of the ring has just named
+/// Marks a chunk of which a piece is missing; false when too little is known to say so.
+async fn mark(
+    workshop: &Workshop,
+    shard: ShardId,
+    live: &LiveRings,
+    chunk: BlobKey,
+    seen: &[Vec<Seen>],
+) -> Result<bool, String> {
+    let held = |seen: &[Seen]| seen.iter().any(|seen| seen.held == Held::Yes);
+    let enough = seen.iter().filter(|piece| held(piece)).count() >= live.pieces_needed();
+    let devices = if enough {
+        let holding = seen.iter().flatten().filter(|seen| seen.held == Held::Yes);
+        holding.map(|seen| seen.device).collect()
+    } else {
+        // Before "no copy at all" is said, everybody is asked.
+        let Some(devices) = everybody(workshop, live, chunk).await else {
+            return Ok(false);
+        };
+        devices
+    };
+    let command = Command::MarkShort {
+        write: chunk.id.write,
+        first: chunk.id.number(),
+        count: 1,
+        devices,
+    };
+    workshop.tell(shard, command).await?;
+    Ok(true)
+}
+
+/// Who has a chunk or fragments of it, of all devices; `None` when somebody did not say.
+async fn everybody(workshop: &Workshop, live: &LiveRings, chunk: BlobKey) -> Option<Vec<DeviceId>> {
+    if live.code.is_some() {
+        let stripe = workshop.stripe(live, chunk, &[]).await;
+        return stripe.silent.is_empty().then(|| stripe.holders());
+    }
+    let seen = workshop.survey(live, chunk, &[]).await;
+    let silent = seen.iter().any(|seen| seen.held == Held::Unknown);
+    let holding = seen.iter().filter(|seen| seen.held == Held::Yes);
+    (!silent).then(|| holding.map(|seen| seen.device).collect())
+}
+
+/// What the primaries of chunks or fragments say, one call for each device. Those that a change of the ring has just named
 /// are not asked: their copies are on the way.
 async fn look(workshop: &Workshop, live: &LiveRings, keys: &[BlobKey]) -> Vec<Vec<Seen>> {
     let kept = |key: &BlobKey| {
@@ -192,9 +212,8 @@ pub(super) async fn mark_damaged(workshop: &Workshop, device: DeviceId, key: Blo
         let Some(live) = workshop.rings_for(key) else {
             return;
         };
-        let seen = workshop.survey(&live, key, &[]).await;
-        let holds = |seen: &&Seen| seen.held == Held::Yes && seen.device != device;
-        let devices = seen.iter().filter(holds).map(|seen| seen.device).collect();
+        let mut devices = workshop.holders(&live, key, &[]).await;
+        devices.retain(|holder| *holder != device);
         let (write, first) = (key.id.write, key.id.number());
         if let Err(why) = workshop
             .tell(

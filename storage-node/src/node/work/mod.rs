@@ -6,6 +6,7 @@
 //! the node that has it. Nothing here removes a blob without the metadata log's word (DUR-3).
 
 mod buckets;
+mod fragments;
 mod lost_devices;
 mod mend;
 mod missing;

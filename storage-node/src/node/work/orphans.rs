@@ -205,11 +205,7 @@ async fn check_place(
         return Ok(true);
     }
     if primaries.iter().any(|seen| seen.held == Held::No) {
-        let devices = seen
-            .iter()
-            .filter(|seen| seen.held == Held::Yes)
-            .map(|seen| seen.device)
-            .collect();
+        let devices = workshop.holders(&live, key, &[device]).await;
         let (write, first) = (key.id.write, key.id.number());
         workshop
             .tell(

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{BLOB_DEADLINE, Workshop, handoffs};
 use crate::client::{DataPlane, chunk_key};
 use crate::device::BlobKey;
+use crate::erasure::Code;
 
 const NAME: &str = "reclaim";
 /// Entries asked for at first.
@@ -141,10 +142,10 @@ impl Reclaim {
             if !taken.is_empty() && blobs + chunks as usize > BLOBS_PER_TURN {
                 break;
             }
-            blobs += chunks as usize;
+            blobs += chunks as usize * live.code.map_or(1, Code::fragments);
             let must = removal.must_confirm.entry(key.write).or_default();
-            for chunk in 0..chunks {
-                let blob = chunk_key(&row.stream, chunk);
+            let pieces = (0..chunks).flat_map(|chunk| live.pieces(chunk_key(&row.stream, chunk)));
+            for blob in pieces {
                 // Those of the ring before as well: a change under way may have copies at both.
                 let mut primaries = live.primaries(blob);
                 primaries.extend(live.leaving(blob));

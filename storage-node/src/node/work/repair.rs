@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use super::moving::{Copied, Job, Manner, Outcome, Pace, Scope, Span, bring, line_name, rate};
 use super::{BLOB_DEADLINE, SHARD_DEADLINE, Workshop};
-use crate::client::{DataPlane, LiveRings, Standing};
+use crate::client::{DataPlane, LiveRings, Spot, Standing};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobStore};
 
 /// The table of open partition jobs.
@@ -172,7 +172,10 @@ impl Look<'_> {
         for partition in ring.partition_ids().map(|partition| partition.0) {
             let span = Span::of(partition, ring.part_power());
             // A partition on its way here is the mover's; so is the record of it.
-            if live.standing(self.device, span.first) != Standing::Kept {
+            let Some(spot) = live.own_spot(self.device, span.first) else {
+                continue;
+            };
+            if live.standing(self.device, spot) != Standing::Kept {
                 continue;
             }
             tally.compared += 1;
@@ -222,7 +225,10 @@ impl Look<'_> {
 
     /// Hands the chunks of a partition that live and are not here to their shards' queues.
     async fn queue(&self, span: Span) -> Result<u64, String> {
-        let Self { workshop, store, .. } = self;
+        let Self {
+            workshop, live, store, ..
+        } = self;
+        let own = live.own_spot(self.device, span.first).and_then(Spot::fragment);
         let mut holders: BTreeMap<BlobKey, (BlobHeader, Vec<DeviceId>)> = BTreeMap::new();
         for other in self.others(span) {
             let mut after = span.before();
@@ -238,7 +244,10 @@ impl Look<'_> {
                 after = Some(*last);
                 let full = page.len() >= PAGE;
                 for (key, header) in page.into_iter().filter(|(key, _)| key.id.policy() == self.policy) {
-                    let here = store.stat(key).await.map_err(|e| e.to_string())?.is_some();
+                    // Of a chunk in fragments, this device's own is asked for.
+                    let wanted = own.map_or(key, |number| key.piece(number));
+                    let key = key.without_fragment();
+                    let here = store.stat(wanted).await.map_err(|e| e.to_string())?.is_some();
                     // More than a few are a job's work; the next look finds that.
                     if !here && holders.len() as u64 <= 2 * workshop.options.repair_queued_max {
                         holders.entry(key).or_insert_with(|| (header, Vec::new())).1.push(other);
@@ -308,6 +317,7 @@ impl Look<'_> {
                 device,
                 store: Arc::clone(self.store),
                 policy,
+                live: Arc::clone(live),
                 span,
                 scope: Scope {
                     counted: sources.clone(),

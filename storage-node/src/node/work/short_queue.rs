@@ -74,7 +74,15 @@ impl ShortQueue {
             }
         };
         let full = found.len() >= limit;
-        let ready: Vec<ShortFound> = self.ready(found);
+        let mut ready: Vec<ShortFound> = self.ready(found);
+        // The shard counts holders; of fragments it takes some to have anything.
+        ready.sort_by_key(|range| {
+            let needed = self
+                .workshop
+                .rings_of(&range.stream)
+                .map_or(1, |live| live.pieces_needed());
+            range.devices.len().saturating_sub(needed)
+        });
         let work = cut(ready, CHUNKS_PER_TURN);
         let mended = self.mend_all(shard, work).await;
         let next = if mended > 0 || !full {
@@ -140,13 +148,13 @@ impl ShortQueue {
             .await;
 
         let mut done: BTreeMap<WriteId, Vec<u32>> = BTreeMap::new();
-        let mut surplus: BTreeMap<WriteId, Vec<(u32, Vec<DeviceId>)>> = BTreeMap::new();
+        let mut surplus: BTreeMap<WriteId, Vec<(DeviceId, BlobKey)>> = BTreeMap::new();
         for (write, first, chunk, outcome) in outcomes {
             match outcome {
                 Mended::Whole { surplus: extra } => {
                     done.entry(write).or_default().push(chunk);
                     if !extra.is_empty() {
-                        surplus.entry(write).or_default().push((chunk, extra));
+                        surplus.entry(write).or_default().extend(extra);
                     }
                 }
                 Mended::Short(why) => self.put_off(write, first, &why),
@@ -207,7 +215,7 @@ impl ShortQueue {
     }
 
     /// Removes copies on devices that are no primaries. All primaries have proven theirs and the log knows it (DUR-3).
-    async fn drop_surplus(&self, ranges: &[ShortFound], write: WriteId, extra: Vec<(u32, Vec<DeviceId>)>) {
+    async fn drop_surplus(&self, ranges: &[ShortFound], write: WriteId, extra: Vec<(DeviceId, BlobKey)>) {
         let Some(range) = ranges.iter().find(|range| range.stream.write == write) else {
             return;
         };
@@ -215,11 +223,9 @@ impl ShortQueue {
             return;
         };
         let mut keys: BTreeMap<DeviceId, Vec<BlobKey>> = BTreeMap::new();
-        for (chunk, devices) in extra {
-            let key = chunk_key(&range.stream, chunk);
+        for (device, key) in extra {
             // A ring that came meanwhile may have made a primary of it, and one that is leaving keeps its copies (REB-1).
-            let is_stranger = |device: &DeviceId| live.standing(*device, key) == Standing::Stranger;
-            for device in devices.into_iter().filter(is_stranger) {
+            if live.standing(device, key) == Standing::Stranger {
                 keys.entry(device).or_default().push(key);
             }
         }

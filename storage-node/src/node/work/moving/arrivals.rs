@@ -5,6 +5,7 @@ use ring::{PartitionId, Ring};
 
 use crate::client::LiveRings;
 use crate::device::BlobKey;
+use crate::erasure::Code;
 
 /// The placements of one partition, ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +45,23 @@ fn last_key(placement: u64) -> BlobKey {
     }
 }
 
-/// The partitions that `device` holds by the current ring and not by the one before, in order, or all of them when it was
-/// stood in for meanwhile (HEAL-1): what was written then went elsewhere. None while one ring is live.
+/// The partitions that `device` holds by the current ring and not by the one before, or not at the same slot where that
+/// matters, in order; or all of them when it was stood in for meanwhile (HEAL-1): what was written then went elsewhere.
+/// None while one ring is live.
 pub(in crate::node::work) fn arrivals(live: &LiveRings, device: DeviceId) -> Vec<u32> {
-    let Some(previous) = &live.previous else {
+    if live.previous.is_none() {
         return Vec::new();
-    };
-    let now = &live.current.ring;
+    }
+    let ring = &live.current.ring;
     let missed_writes = live.state.stood_in_for.contains(&device.0);
-    now.partition_ids()
-        .filter(|partition| holds(now, *partition, device))
-        .filter(|partition| missed_writes || !holds(&previous.ring, *partition, device))
+    let arrives = |partition: &u32| {
+        let placement = Span::of(*partition, ring.part_power()).first;
+        let now = live.own_spot(device, placement);
+        now.is_some() && (missed_writes || now != live.own_spot_before(device, placement))
+    };
+    ring.partition_ids()
         .map(|partition| partition.0)
+        .filter(arrives)
         .collect()
 }
 
@@ -70,7 +76,7 @@ pub fn receivers(live: &LiveRings) -> Vec<(DeviceId, u64)> {
 }
 
 /// Everybody but `device` who may have a partition while rings change, and how many of those by the ring before must
-/// answer: half of them, so that no write quorum is without a witness.
+/// answer: half of them, and of fragments all but k, so that no write quorum is without a witness.
 pub(in crate::node::work) fn witnesses(
     live: &LiveRings,
     partition: u32,
@@ -90,17 +96,14 @@ pub(in crate::node::work) fn witnesses(
         .collect();
     all.sort_unstable();
     all.dedup();
-    let needed = before.len().div_ceil(2).min(all.len());
+    let fragments = live.code.map_or(0, Code::parity);
+    let needed = before.len().div_ceil(2).max(fragments).min(all.len());
     (all, before, needed)
 }
 
 fn primaries_of(ring: &Ring, partition: u32) -> Vec<DeviceId> {
     let primaries = ring.primaries(PartitionId(partition));
     primaries.iter().map(|device| DeviceId(device.0)).collect()
-}
-
-fn holds(ring: &Ring, partition: PartitionId, device: DeviceId) -> bool {
-    ring.primaries(partition).contains(&ring::DeviceId(device.0))
 }
 
 #[cfg(test)]
@@ -170,7 +173,7 @@ pub(in crate::node::work) mod tests {
         live.state.stood_in_for.insert(device.0);
         let all = live.current.ring.partition_ids();
         let held = all
-            .filter(|partition| holds(&live.current.ring, *partition, device))
+            .filter(|partition| live.own_spot(device, Span::of(partition.0, 4).first).is_some())
             .count();
         assert_eq!(arrivals(&live, device).len(), held);
         assert!(receivers(&live).contains(&(device, held as u64)));
@@ -188,5 +191,25 @@ pub(in crate::node::work) mod tests {
         );
         let settled = LiveRings { previous: None, ..live };
         assert!(receivers(&settled).is_empty());
+    }
+
+    #[test]
+    fn reb_1_who_stands_in_at_a_slot_receives_its_fragments_and_nobody_else_receives_any() {
+        let kind = crate::client::PolicyKind::ErasureCoded { data: 2, parity: 1 };
+        let ring = growing().current.ring;
+        let failed = std::collections::BTreeSet::from([ring::DeviceId(1)]);
+        let mut live = LiveRings::only(Arc::new(ring.without(&failed))).keeping(kind);
+        live.previous = Some(LiveRing { epoch: 0, ring });
+        let mut received = 0;
+        for device in (0..4).map(DeviceId) {
+            for partition in arrivals(&live, device) {
+                let placement = Span::of(partition, 4).first;
+                let slot = live.own_spot(device, placement).unwrap();
+                assert_eq!(live.own_spot_before(DeviceId(1), placement), Some(slot));
+                assert_eq!(live.own_spot_before(device, placement), None);
+                received += 1;
+            }
+        }
+        assert_eq!(received, 12);
     }
 }

@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
 use futures::future::join_all;
-use metadata::ids::DeviceId;
+use metadata::ids::{BlobId, DeviceId, WriteId};
 use metadata::model::PolicyId;
 use metadata::query::Life;
 
 use super::Pace;
 use super::arrivals::Span;
 use crate::blob_http::ListCall;
+use crate::client::{LiveRings, Spot};
 use crate::device::{BlobHeader, BlobKey, BlobStore};
+use crate::erasure::Code;
+use crate::node::work::fragments::{Gather, Stripe};
 use crate::node::work::mend::Fetch;
 use crate::node::work::missing::mark_damaged;
 use crate::node::work::{BLOB_DEADLINE, Workshop};
@@ -36,6 +39,8 @@ pub(in crate::node::work) struct Job {
     pub(in crate::node::work) store: Arc<dyn BlobStore>,
     /// The policy whose ring it is about.
     pub(in crate::node::work) policy: PolicyId,
+    /// Its rings.
+    pub(in crate::node::work) live: Arc<LiveRings>,
     /// The partition's placements.
     pub(in crate::node::work) span: Span,
     /// Who may have the partition.
@@ -152,8 +157,8 @@ fn enough(scope: &Scope, answering: &[DeviceId]) -> Result<(), String> {
     }
 }
 
-/// A blob and the devices that say they have it.
-type Lacking = (BlobKey, BlobHeader, Vec<DeviceId>);
+/// A blob that is wanted, and the devices that say they have it, or other fragments of its chunk.
+type Lacking = (BlobKey, BlobHeader, Vec<(BlobKey, DeviceId)>);
 
 /// What the device lacks of one page of the others' keys.
 struct Window {
@@ -180,13 +185,22 @@ async fn window(
     });
     let pages: Vec<(DeviceId, Vec<(BlobKey, BlobHeader)>)> =
         join_all(pages).await.into_iter().collect::<Result<_, String>>()?;
-    let next = horizon(pages.iter().map(|(_, page)| page.iter().map(|(key, _)| *key)));
+    let mut next = horizon(pages.iter().map(|(_, page)| page.iter().map(|(key, _)| *key)));
+    if job.live.code.is_some() {
+        next = next.map(|next| end_of_streams(next, after));
+    }
     let inside = |key: &BlobKey| next.is_none_or(|next| *key <= next);
-    let mut held: BTreeMap<BlobKey, (BlobHeader, Vec<DeviceId>)> = BTreeMap::new();
+    // Of chunks in fragments, the device wants its own slot's.
+    let own_fragment = job.live.own_spot(job.device, job.span.first).and_then(Spot::fragment);
+    let mut held: BTreeMap<BlobKey, (BlobHeader, Vec<(BlobKey, DeviceId)>)> = BTreeMap::new();
     for (source, page) in pages {
         let asked = |key: &BlobKey| inside(key) && key.id.policy() == job.policy;
         for (key, header) in page.into_iter().filter(|(key, _)| asked(key)) {
-            held.entry(key).or_insert_with(|| (header, Vec::new())).1.push(source);
+            let wanted = own_fragment.map_or(key, |number| key.piece(number));
+            held.entry(wanted)
+                .or_insert_with(|| (header, Vec::new()))
+                .1
+                .push((key, source));
         }
     }
     let own = own_keys(job, after, next.unwrap_or_else(|| job.span.end())).await?;
@@ -205,6 +219,23 @@ fn horizon(pages: impl Iterator<Item = impl ExactSizeIterator<Item = BlobKey>>) 
     pages
         .filter_map(|page| if page.len() >= PAGE { page.last() } else { None })
         .min()
+}
+
+/// The last key before the stream of `next`, when that is behind `after`: the fragments of one chunk lie apart in their
+/// stream, and are compared when all of it is in the window. Plain function.
+fn end_of_streams(next: BlobKey, after: Option<BlobKey>) -> BlobKey {
+    let write = WriteId(next.id.write.0.saturating_sub(1));
+    let chunk = u32::MAX;
+    let before = BlobKey {
+        placement: next.placement,
+        id: BlobId { write, chunk },
+    };
+    // A stream larger than a page is compared in parts: some fragments are copied twice then, none is missed.
+    if after.is_some_and(|after| before <= after) {
+        next
+    } else {
+        before
+    }
 }
 
 /// The device's own keys behind `after`, up to `until`.
@@ -272,10 +303,13 @@ async fn copy_one(
     if !(manner.go_on)() {
         return Ok(Outcome::Interrupted);
     }
+    if let Some(code) = job.live.code {
+        return rebuild_one(workshop, job, manner, code, (key, header, holders)).await;
+    }
     let mut unknown = None;
     let turn = usize::try_from(key.id.write.0 % holders.len().max(1) as u128).unwrap_or(0);
     for at in 0..holders.len() {
-        let holder = holders[(turn + at) % holders.len()];
+        let (_, holder) = holders[(turn + at) % holders.len()];
         match workshop.fetch(holder, key, header.len).await {
             Ok(blob) => {
                 // The device verifies every frame before it takes it, and answers after its sync (REB-1).
@@ -293,6 +327,48 @@ async fn copy_one(
         Some(why) => Err(why),
         // Removed since it was listed, or damaged everywhere: the shard is asked, and its queue takes over.
         None => {
+            mark_damaged(workshop, job.device, key, Some(header.shard)).await;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// Brings a fragment: from a device that has it, else rebuilt from others.
+async fn rebuild_one(
+    workshop: &Workshop,
+    job: &Job,
+    manner: &Manner<'_>,
+    code: Code,
+    (key, header, holders): Lacking,
+) -> Result<Outcome, String> {
+    let mut stripe = Stripe::default();
+    for (held, device) in holders {
+        if let Some(number) = held.id.fragment() {
+            stripe.held.entry(number).or_default().insert(device);
+        }
+    }
+    let same = key
+        .id
+        .fragment()
+        .is_some_and(|number| stripe.held.contains_key(&number));
+    if !same && stripe.different() < code.data() {
+        // Those whose digests are alike were not listed.
+        stripe = workshop.stripe(&job.live, key, &[]).await;
+        stripe.without(key.id.fragment().unwrap_or(0), job.device);
+    }
+    let silent = !stripe.silent.is_empty();
+    let mut gather = Gather::new(workshop, code, key.without_fragment(), header.len, stripe);
+    match gather.fragment(key.id.fragment().unwrap_or(0)).await {
+        Ok(blob) => {
+            let put = job.store.put(blob).await;
+            put.map_err(|e| format!("device {}: {e}", job.device))?;
+            manner.copied.blobs.fetch_add(1, Ordering::Relaxed);
+            manner.copied.bytes.fetch_add(u64::from(header.len), Ordering::Relaxed);
+            Ok(Outcome::Done)
+        }
+        Err(Fetch::Unknown(why)) => Err(why),
+        Err(Fetch::Bad(why)) if silent => Err(why),
+        Err(Fetch::Bad(_)) => {
             mark_damaged(workshop, job.device, key, Some(header.shard)).await;
             Ok(Outcome::Done)
         }
@@ -332,5 +408,20 @@ mod tests {
         let short = vec![key(1), key(2)].into_iter();
         assert_eq!(horizon([full(0), full(100), short.clone()].into_iter()), Some(key(499)));
         assert_eq!(horizon([short].into_iter()), None);
+    }
+
+    #[test]
+    fn fragments_are_compared_stream_by_stream() {
+        let key = |write: u128, chunk| BlobKey {
+            placement: 5,
+            id: BlobId {
+                write: WriteId(write),
+                chunk,
+            },
+        };
+        let end = end_of_streams(key(7, 3), None);
+        assert!(end < key(7, 0) && end >= key(6, u32::MAX));
+        assert_eq!(end_of_streams(key(7, 3), Some(end)), key(7, 3));
+        assert_eq!(end_of_streams(key(7, 3), Some(key(7, 1))), key(7, 3));
     }
 }

@@ -226,7 +226,7 @@ impl Turn {
 }
 
 fn job(
-    live: &LiveRings,
+    live: &Arc<LiveRings>,
     policy: PolicyId,
     partition: u32,
     device: DeviceId,
@@ -237,6 +237,7 @@ fn job(
         device,
         store,
         policy,
+        live: Arc::clone(live),
         span: Span::of(partition, live.current.ring.part_power()),
         scope: Scope {
             sources,
