@@ -1,9 +1,10 @@
 //! The queue of what changed in a bucket that notes it ([`BucketConfig::NOTE_CHANGES`](crate::BucketConfig)).
 
 use metadata::command::Command;
-use metadata::ids::{BucketId, Seq, ShardId};
+use metadata::ids::{BucketId, NodeId, Seq, ShardId};
 use metadata::model::{Change, Key};
 use metadata::query::{Found, Query};
+use storage_node::client::LEVEL_OF_CHANGES;
 
 use crate::bucket::Bucket;
 use crate::context::RequestContext;
@@ -11,6 +12,15 @@ use crate::error::StoreError;
 use crate::store::{Store, unexpected};
 
 impl Store {
+    /// The nodes of a release that does not know buckets that note changes. While there is one, none may begin to.
+    ///
+    /// # Errors
+    /// When the system shard is not available.
+    pub async fn nodes_without_changes(&self, cx: &RequestContext) -> Result<Vec<NodeId>, StoreError> {
+        let metadata = &self.inner.planes.metadata;
+        Ok(metadata.nodes_below(LEVEL_OF_CHANGES, cx.deadline).await?)
+    }
+
     /// The changes of a bucket behind `after`, in order, and whether there are more. The bucket may be gone: what it left
     /// in its shard is shown as well.
     ///

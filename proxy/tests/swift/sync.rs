@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use proxy::http::{Server, Tls};
 use proxy::swift::{SwiftOptions, SyncOptions, SyncRealm};
 use sha1::Sha1;
-use store::{BucketConfig, RequestContext, RequestId};
+use store::{BucketConfig, NodeId, RequestContext, RequestId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -144,6 +144,19 @@ fn coloured(path: &str, colour: &str) -> Call {
     put(path)
         .header("content-type", "t/x")
         .header("x-object-meta-colour", colour)
+}
+
+/// A node of an older release would apply the same entries to other rows, and its replicas would stop.
+#[tokio::test]
+async fn no_container_is_synced_while_a_node_runs_an_older_release() {
+    let pair = Pair::apart().await;
+    put("/c").send(&pair.a).await.is(201);
+    let key = || post("/c").header("x-container-sync-key", KEY);
+    pair.a.cluster.metadata.set_old_nodes(vec![NodeId(2)]);
+    let refused = key().send(&pair.a).await.is(503);
+    assert!(refused.text().contains("node 2"), "{}", refused.text());
+    pair.a.cluster.metadata.set_old_nodes(Vec::new());
+    key().send(&pair.a).await.is(204);
 }
 
 #[tokio::test]

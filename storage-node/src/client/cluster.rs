@@ -19,10 +19,11 @@ use super::blobs::Blobs;
 use super::health::Health;
 use super::hints::Hints;
 use super::local::{LocalFirst, LocalNode};
+use super::operations::RecordError;
 use super::policies::{KnownPolicies, POLICIES_TABLE, PolicyList};
 use super::proposals::Proposals;
 use super::ring_state::RING_STATE_TABLE;
-use super::rings::{LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Rings};
+use super::rings::{LiveRings, NODES_TABLE, NodeRecord, RINGS_TABLE, Rings, below_level};
 use super::shard_caller::ShardCaller;
 use super::system_copy::{STALENESS_MAX, SystemCopy, Watcher};
 use super::{BlobError, DataPlane, MetadataPlane, PlaneError, Planes};
@@ -330,6 +331,17 @@ impl MetadataPlane for ClusterClient {
             Ok(true)
         ) {
             tokio::time::sleep_until(until).await;
+        }
+    }
+
+    async fn nodes_below(&self, level: u32, deadline: Duration) -> Result<Vec<NodeId>, PlaneError> {
+        match self.node_records(deadline).await {
+            Ok(nodes) => Ok(below_level(&nodes, level)),
+            Err(RecordError::Plane(error)) => Err(error),
+            Err(error) => Err(PlaneError::Unavailable {
+                shard: ShardId::SYSTEM,
+                reason: error.to_string(),
+            }),
         }
     }
 }

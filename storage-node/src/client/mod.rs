@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use metadata::command::Command;
-use metadata::ids::{DeviceId, RequestId, ShardId};
+use metadata::ids::{DeviceId, NodeId, RequestId, ShardId};
 use metadata::model::PolicyId;
 use metadata::query::{Answer, Query};
 use metadata::reply::Reply;
@@ -48,8 +48,8 @@ pub use ring_state::{
     LiveFile, Phase, RING_FILES_TABLE, RING_STATE_TABLE, Reason, RingRefusal, RingState, Says, piece_key,
 };
 pub use rings::{
-    COMMANDS_LEVEL, LEVEL_OF_ERASURE_CODING, LEVEL_OF_FENCES, LEVEL_OF_POLICIES, LiveRing, LiveRings, NODES_TABLE,
-    NodeRecord, RINGS_TABLE, Spot, Standing, below_level, copies_run,
+    COMMANDS_LEVEL, LEVEL_OF_CHANGES, LEVEL_OF_ERASURE_CODING, LEVEL_OF_FENCES, LEVEL_OF_POLICIES, LiveRing, LiveRings,
+    NODES_TABLE, NodeRecord, RINGS_TABLE, Spot, Standing, below_level, copies_run,
 };
 pub use stand_in::check_stand_in;
 pub use system_copy::STALENESS_MAX;
@@ -122,6 +122,11 @@ pub trait MetadataPlane: Send + Sync + 'static {
     /// right away (DESIGN §3.1).
     async fn settle_system_copies(&self) {
         tokio::time::sleep(STALENESS_MAX).await;
+    }
+
+    /// The nodes that cannot apply commands of `level` yet (DESIGN §3.6); the default is for planes of one release.
+    async fn nodes_below(&self, _level: u32, _deadline: Duration) -> Result<Vec<NodeId>, PlaneError> {
+        Ok(Vec::new())
     }
 }
 

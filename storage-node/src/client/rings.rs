@@ -47,12 +47,15 @@ pub struct NodeRecord {
 }
 
 /// The commands that this release can apply. A kind of command that came later is proposed only when every node says so
-/// (DESIGN §3.6): 1 is `RaiseFence`, 2 is `CreateBucketUnder`; 3 looks after fragments.
+/// (DESIGN §3.6): 1 is `RaiseFence`, 2 is `CreateBucketUnder` and buckets that note changes; 3 looks after fragments.
 pub const COMMANDS_LEVEL: u32 = 3;
 /// The level of a node that knows erasure coded policies.
 pub const LEVEL_OF_ERASURE_CODING: u32 = 3;
 /// The level of a node that knows storage policies.
 pub const LEVEL_OF_POLICIES: u32 = 2;
+/// The level of a node that keeps the queue of a bucket that notes its changes: another would apply the same entries to
+/// other rows.
+pub const LEVEL_OF_CHANGES: u32 = 2;
 /// The level of a node that applies `RaiseFence`.
 pub const LEVEL_OF_FENCES: u32 = 1;
 

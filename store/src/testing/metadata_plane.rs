@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use clock::{ManualClock, WallClock};
 use metadata::apply::{ShardKind, apply_batch};
 use metadata::command::{Batch, Command, Envelope};
-use metadata::ids::{RequestId, ShardId};
+use metadata::ids::{NodeId, RequestId, ShardId};
 use metadata::query::{Answer, Query, answer};
 use metadata::reply::Reply;
 use metadata::rows::MemoryRows;
@@ -40,6 +40,8 @@ struct State {
     old_copy: Option<MemoryRows>,
     commands: Vec<(ShardId, Command)>,
     queries: usize,
+    /// Nodes of an older release.
+    old_nodes: Vec<NodeId>,
 }
 
 impl MemoryMetadata {
@@ -55,6 +57,11 @@ impl MemoryMetadata {
     /// Switches an outage on or off.
     pub fn set_outage(&self, outage: Outage) {
         self.state.lock().outage = outage;
+    }
+
+    /// Says which nodes run an older release.
+    pub fn set_old_nodes(&self, nodes: Vec<NodeId>) {
+        self.state.lock().old_nodes = nodes;
     }
 
     /// How long every command takes before it is executed, and again before it is answered.
@@ -172,5 +179,9 @@ impl MetadataPlane for MemoryMetadata {
 
     fn key_shards(&self) -> u64 {
         self.shards.len() as u64 - 1
+    }
+
+    async fn nodes_below(&self, _level: u32, _deadline: Duration) -> Result<Vec<NodeId>, PlaneError> {
+        Ok(self.state.lock().old_nodes.clone())
     }
 }

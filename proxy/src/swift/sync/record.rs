@@ -15,7 +15,7 @@ use store::{Bucket, BucketConfig, BucketId, Record, RecordCondition, RequestCont
 
 use super::{KEY, TO};
 use crate::swift::context::Swift;
-use crate::swift::reply::{Refused, from_store, refuse};
+use crate::swift::reply::{Refused, from_store, refuse, refuse_with};
 use crate::swift::settings::{Changes, Settings};
 
 /// The table of records.
@@ -136,6 +136,13 @@ pub(crate) async fn arrange(
     config: &BucketConfig,
     intent: &Intent,
 ) -> Result<(), Refused> {
+    if intent.sent || intent.keyed {
+        let behind = swift.store.nodes_without_changes(cx).await.map_err(from_store)?;
+        if let Some(node) = behind.first() {
+            let why = format!("node {node} runs a release without container sync: upgrade it first");
+            return Err(refuse_with(StatusCode::SERVICE_UNAVAILABLE, why));
+        }
+    }
     if intent.sent {
         let synced = Synced {
             project: cx.project.clone(),
