@@ -24,6 +24,9 @@ pub const CLOCK_SKEW_MAX_MS: u64 = 2_000;
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Answers that took longer say nothing about clocks, in milliseconds.
 const CLOCK_ROUND_TRIP_MAX_MS: u64 = 500;
+/// How long a measure of a peer's clock counts. A node whose clock is off stands for no election, so without a leader it
+/// would never measure again, and never learn that its clock was set right.
+const CLOCK_MEASURE_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The other nodes, as this one has met them.
 pub(crate) struct Peers {
@@ -31,8 +34,8 @@ pub(crate) struct Peers {
     incarnations: Mutex<BTreeMap<NodeId, u128>>,
     /// Held while a first incarnation is written, so that what is kept in memory is what is on the disk.
     learning: tokio::sync::Mutex<()>,
-    /// Their clock minus ours, in milliseconds.
-    clock_offsets: Mutex<BTreeMap<NodeId, i64>>,
+    /// Their clock minus ours, in milliseconds, and when it was measured.
+    clock_offsets: Mutex<BTreeMap<NodeId, (i64, Instant)>>,
     /// When each was last heard of, with the store known here.
     heard: Mutex<BTreeMap<NodeId, Instant>>,
     /// Those that do not answer, of whom the log says so once.
@@ -162,33 +165,34 @@ impl Peers {
     /// Takes a peer's clock from an answer to a call that was sent at `sent_ms` and ended at `now_ms`.
     pub(crate) fn note_clock(&self, node: NodeId, theirs_ms: u64, sent_ms: u64, now_ms: u64) {
         if let Some(offset) = clock_offset(theirs_ms, sent_ms, now_ms) {
-            self.clock_offsets.lock().insert(node, offset);
+            self.clock_offsets.lock().insert(node, (offset, Instant::now()));
         }
     }
 
     /// True when this node's clock is off from most of `others`.
     pub(crate) fn clock_is_off(&self, others: &[NodeId]) -> bool {
-        let offsets = self.clock_offsets.lock();
-        let off = others.iter().filter_map(|node| offsets.get(node));
-        let off = off.filter(|offset| offset.unsigned_abs() > CLOCK_SKEW_MAX_MS).count();
+        let offsets = self.clock_offsets();
+        let off = offsets.iter().filter(|(node, _)| others.contains(node));
+        let off = off
+            .filter(|(_, offset)| offset.unsigned_abs() > CLOCK_SKEW_MAX_MS)
+            .count();
         off * 2 > others.len()
     }
 
     /// True when the clock of `node` is known to be off from this one's.
     pub(crate) fn clock_offset_is_large(&self, node: NodeId) -> bool {
-        self.clock_offsets
-            .lock()
-            .get(&node)
-            .is_some_and(|offset| offset.unsigned_abs() > CLOCK_SKEW_MAX_MS)
+        let offsets = self.clock_offsets();
+        let off = |offset: i64| offset.unsigned_abs() > CLOCK_SKEW_MAX_MS;
+        offsets.into_iter().any(|(of, offset)| of == node && off(offset))
     }
 
-    /// Every peer's clock minus ours, in milliseconds.
+    /// Every peer's clock minus ours, in milliseconds, as measured of late.
     pub(crate) fn clock_offsets(&self) -> Vec<(NodeId, i64)> {
-        self.clock_offsets
-            .lock()
+        let offsets = self.clock_offsets.lock();
+        let recent = offsets
             .iter()
-            .map(|(node, offset)| (*node, *offset))
-            .collect()
+            .filter(|(_, (_, at))| at.elapsed() <= CLOCK_MEASURE_AGE_MAX);
+        recent.map(|(node, (offset, _))| (*node, *offset)).collect()
     }
 }
 
