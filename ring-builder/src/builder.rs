@@ -152,25 +152,38 @@ impl Builder {
     /// When a field is not usable, the node has a device of that name, the node is known elsewhere, or there are too
     /// many devices.
     pub fn add(&mut self, device: Device) -> Result<DeviceId, RingError> {
+        let id = DeviceId(self.next_id);
+        self.add_numbered(Device { id, ..device })?;
+        Ok(id)
+    }
+
+    /// The same under the number that the device says; numbers that are left out stay free.
+    ///
+    /// # Errors
+    /// As of [`Self::add`]; [`RingError::DuplicateDevice`] also when the number is taken.
+    pub fn add_numbered(&mut self, device: Device) -> Result<(), RingError> {
         device.check()?;
+        let duplicate = |known: &Device| RingError::DuplicateDevice {
+            node: known.node,
+            name: known.name.clone(),
+            id: known.id,
+        };
+        if let Some(known) = self.devices.get(&device.id) {
+            return Err(duplicate(known));
+        }
         for known in self.devices.values().filter(|known| known.node == device.node) {
             same_node(known, &device)?;
             if known.name == device.name {
-                return Err(RingError::DuplicateDevice {
-                    node: known.node,
-                    name: device.name,
-                    id: known.id,
-                });
+                return Err(duplicate(known));
             }
         }
-        if self.devices.len() >= MAX_DEVICES || self.next_id == LOST.0 {
+        if self.devices.len() >= MAX_DEVICES || device.id == LOST {
             return Err(RingError::TooManyDevices);
         }
-        let id = DeviceId(self.next_id);
-        self.next_id += 1;
-        self.devices.insert(id, Device { id, ..device });
+        self.next_id = self.next_id.max(device.id.0 + 1);
+        self.devices.insert(device.id, device);
         self.changed = true;
-        Ok(id)
+        Ok(())
     }
 
     /// Takes a failed device out: the next rebalance places all its replicas elsewhere at once, whenever their

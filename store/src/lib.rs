@@ -64,7 +64,7 @@ pub use metadata::model::{
 pub use metadata::query::{ListObjects, ListUploads, ListVersions, Page, VersionFound};
 pub use metadata::reply::DeleteDone as DeleteOutcome;
 pub use metadata::{INLINE_BYTES_MAX, KEY_BYTES_MAX, PAGE_MAX, PARTS_MAX, WRITTEN_AHEAD_MS};
-pub use storage_node::client::{Planes, Policy, PolicyKind, PolicyList};
+pub use storage_node::client::{AWS_CLASSES, Planes, Policy, PolicyKind, PolicyList};
 
 pub use crate::bucket::{Bucket, Created};
 pub use crate::context::RequestContext;

@@ -212,7 +212,7 @@ impl Store {
                 Ok(Some(header)) => Ok(header.len == len),
                 Err(error) => Err(error),
             },
-            LocateDepth::Bytes => match data.read_blob(device, key, 0..len, deadline).await {
+            LocateDepth::Bytes => match data.read_for_upkeep(device, key, 0..len, deadline).await {
                 Ok(found) => Ok(found.key == key && found.payload.len() == len as usize && found.verify().is_ok()),
                 Err(error) => Err(error),
             },

@@ -1,34 +1,20 @@
-//! `halo admin node add | drain | remove` and `halo admin device add | drain`: the ring that an operator means, made from
-//! the newest builder, and applied.
-//!
-//! The builder is the cluster folder's, or `--builder FILE`. When there is none, or it is older than the live ring, one is
-//! made from the live ring; the file is written anew afterwards, so that `halo ring FILE` goes on from there.
+//! `halo admin node add | drain | remove` and `halo admin device add | drain`: what an operator means, as changes of the
+//! rings of all policies that it concerns.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use clock::{Dice, SystemClock, SystemDice, WallClock};
-use ring::{Builder, Device, DeviceId, Ring};
+use ring::{Builder, Device, DeviceId};
 
 use super::client::AdminClient;
+use super::ring_desk::{Desks, How};
 use super::{Shown, recovery};
 use crate::admin_api::model::{DoneLine, Status};
-use crate::admin_api::nodes::{KnownNode, LiveRingFile, Nodes, RemoveNode};
-use crate::admin_api::ring_model::{NewRing, RingApplied};
-use crate::secret::write_private;
+use crate::admin_api::nodes::{KnownNode, Nodes, RemoveNode};
 use crate::terminal;
 use crate::up::cluster::Cluster;
 use crate::up::shrink;
-
-const MS_PER_HOUR: u64 = 3_600_000;
-/// Hours for which partitions rest in a builder made from a ring.
-const MIN_PART_HOURS: u32 = 1;
-/// How long a ring in which nothing moves may take to settle.
-const SETTLE_MAX: Duration = Duration::from_secs(120);
-/// The pause between two looks at it.
-const SETTLE_LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Subcommand, Debug)]
 pub(super) enum NodeAction {
@@ -71,23 +57,6 @@ pub(super) struct NewDevice {
     how: How,
 }
 
-/// How a ring is made and applied.
-#[derive(Args, Debug)]
-pub(super) struct How {
-    /// The builder file; the cluster folder's without this.
-    #[arg(long, value_name = "FILE")]
-    builder: Option<PathBuf>,
-    /// Partitions that moved within so many hours do not move again; the builder's own without this.
-    #[arg(long)]
-    min_part_hours: Option<u32>,
-    /// Let copies stand in fewer failure domains than now.
-    #[arg(long)]
-    accept_fewer_domains: bool,
-    /// Only check, and say how much would move.
-    #[arg(long)]
-    dry_run: bool,
-}
-
 pub(super) async fn node(
     client: &AdminClient,
     data: Option<&Path>,
@@ -97,15 +66,9 @@ pub(super) async fn node(
     let done = match action {
         NodeAction::Add { valid_hours } => return recovery::join_token(client, valid_hours, shown).await,
         NodeAction::Drain { node, how } => {
-            let mut desk = Desk::open(client, data, &how).await?;
-            let devices = desk.devices_of(node);
-            if devices.is_empty() {
-                bail!("the ring has no device of node {node}");
-            }
-            for device in devices {
-                desk.builder.set_weight(device, 0.0)?;
-            }
-            desk.apply(&format!("node {node} is drained")).await?
+            let of_node = |device: &Device| device.node == node;
+            let none = format!("no ring has a device of node {node} with a weight above 0");
+            drain(client, data, &how, of_node, &format!("node {node}"), &none).await?
         }
         NodeAction::Remove { node, how } => remove(client, data, node, &how).await?,
     };
@@ -118,18 +81,14 @@ pub(super) async fn add_device(
     wanted: NewDevice,
     shown: &Shown,
 ) -> anyhow::Result<()> {
-    let mut desk = Desk::open(client, data, &wanted.how).await?;
+    let mut desks = Desks::open_one(client, data, &wanted.how).await?;
     let nodes: Nodes = client.get("/v1/nodes").await?;
     let status: Status = client.get("/v1/status").await?;
-    let device = describe(&wanted, &nodes.nodes, &status, &desk.builder)?;
-    let number = desk.builder.add(device)?;
-    if number.0 != wanted.device {
-        bail!(
-            "the ring's next device is number {number}: give it that number in its node's configuration, start the node \
-             again, and add {number}"
-        );
+    let number = wanted.device;
+    for builder in desks.builders() {
+        builder.add_numbered(describe(&wanted, &nodes.nodes, &status, builder)?)?;
     }
-    let done = desk.apply(&format!("device {number} gets its share")).await?;
+    let done = desks.apply(&format!("device {number} gets its share")).await?;
     shown.show(&done, || terminal::line(&done.done))
 }
 
@@ -140,10 +99,33 @@ pub(super) async fn drain_device(
     how: &How,
     shown: &Shown,
 ) -> anyhow::Result<()> {
-    let mut desk = Desk::open(client, data, how).await?;
-    desk.builder.set_weight(DeviceId(device), 0.0)?;
-    let done = desk.apply(&format!("device {device} is drained")).await?;
+    let this = |one: &Device| one.id.0 == device;
+    let none = format!("no ring has a device {device} with a weight above 0");
+    let done = drain(client, data, how, this, &format!("device {device}"), &none).await?;
     shown.show(&done, || terminal::line(&done.done))
+}
+
+/// Takes the weight of some devices in every ring that names them.
+async fn drain(
+    client: &AdminClient,
+    data: Option<&Path>,
+    how: &How,
+    leaves: impl Fn(&Device) -> bool,
+    who: &str,
+    none: &str,
+) -> anyhow::Result<DoneLine> {
+    let leaves = |device: &Device| leaves(device) && device.weight > 0.0;
+    let mut desks = Desks::open_where(client, data, how, leaves).await?;
+    if desks.is_empty() {
+        bail!("{none}");
+    }
+    for builder in desks.builders() {
+        let leaving: Vec<DeviceId> = builder.devices().filter(|one| leaves(one)).map(|one| one.id).collect();
+        for device in leaving {
+            builder.set_weight(device, 0.0)?;
+        }
+    }
+    desks.apply(&format!("{who} is drained")).await
 }
 
 /// A new device as the ring shall have it. Plain function.
@@ -212,151 +194,32 @@ fn fair_weight(capacity_bytes: u64, status: &Status, builder: &Builder) -> f64 {
 }
 
 async fn remove(client: &AdminClient, data: Option<&Path>, node: u64, how: &How) -> anyhow::Result<DoneLine> {
-    let mut desk = Desk::open(client, data, how).await?;
-    let ring = desk.live.clone();
-    let devices = desk.devices_of(node);
-    let held = ring
-        .partition_ids()
-        .flat_map(|partition| ring.primaries(partition).iter())
-        .filter(|device| devices.contains(device))
-        .count();
+    let of_node = |device: &Device| device.node == node;
+    let mut desks = Desks::open_where(client, data, how, of_node).await?;
+    let held = desks.copies_on(of_node);
     if held > 0 {
         bail!("{held} copies of partitions belong on node {node}: drain it first with `halo admin node drain {node}`");
     }
     let path = format!("/v1/nodes/{node}/remove");
-    if how.dry_run {
+    if how.dry_run() {
         let done = format!("node {node} holds nothing and can be removed once its process is stopped");
         return Ok(DoneLine { done });
     }
     let done: DoneLine = client.post(&path, &RemoveNode {}).await?;
-    if !devices.is_empty() {
-        for device in devices {
-            desk.builder.remove(device)?;
+    if !desks.is_empty() {
+        for builder in desks.builders() {
+            let gone: Vec<DeviceId> = builder.devices().filter(|one| of_node(one)).map(|one| one.id).collect();
+            for device in gone {
+                builder.remove(device)?;
+            }
         }
-        desk.apply("its devices leave the ring").await?;
-        desk.settled().await?;
+        desks.apply("its devices leave the rings").await?;
+        desks.settled().await?;
     }
     if let Some(data) = data {
         shrink::forget(&Cluster::find(data)?, node)?;
     }
     Ok(done)
-}
-
-/// A builder that follows the live ring, and where it is kept.
-struct Desk<'a> {
-    client: &'a AdminClient,
-    how: &'a How,
-    /// Builder and ring file; none when the cluster has no folder here and none was given.
-    files: Option<(PathBuf, PathBuf)>,
-    builder: Builder,
-    live: Ring,
-}
-
-impl<'a> Desk<'a> {
-    async fn open(client: &'a AdminClient, data: Option<&Path>, how: &'a How) -> anyhow::Result<Self> {
-        let live: LiveRingFile = client.get("/v1/ring/file").await?;
-        if live.moving && !how.dry_run {
-            bail!("a change of the ring is under way: wait until `halo ring status` says it is settled, or abort it");
-        }
-        let bytes = hex::decode(&live.ring).context("the live ring is not in hex")?;
-        let ring = Ring::from_bytes(&bytes)?;
-        let files = match (&how.builder, data) {
-            (Some(file), _) => Some((file.clone(), file.with_extension("ring"))),
-            (None, Some(data)) => {
-                let folder = Cluster::find(data)?.folder;
-                Some((folder.builder_file(), folder.ring_file()))
-            }
-            (None, None) => None,
-        };
-        let kept = match &files {
-            Some((file, _)) if file.exists() => {
-                let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-                Some(Builder::from_bytes(&bytes).with_context(|| file.display().to_string())?)
-            }
-            _ => None,
-        };
-        let builder = kept.filter(|builder| builder.version() >= ring.version());
-        Ok(Self {
-            client,
-            how,
-            files,
-            builder: builder.unwrap_or_else(|| Builder::from_ring(&ring, MIN_PART_HOURS)),
-            live: ring,
-        })
-    }
-
-    fn devices_of(&self, node: u64) -> Vec<DeviceId> {
-        let devices = self.builder.devices().filter(|device| device.node == node);
-        devices.map(|device| device.id).collect()
-    }
-
-    /// Balances, applies, and keeps the builder.
-    async fn apply(&mut self, what: &str) -> anyhow::Result<DoneLine> {
-        let hours = u32::try_from(SystemClock.now_ms() / MS_PER_HOUR).unwrap_or(u32::MAX);
-        // Copies in as many zones as before come before equal shares; the check of space has the last word.
-        let wanted = self.builder.required_overload().max(self.builder.overload());
-        let overload = wanted.min(ring::limits::MAX_OVERLOAD);
-        self.builder.set_overload(overload)?;
-        self.builder.rebalance(hours, SystemDice.u64())?;
-        let ring = self.builder.ring()?;
-        let wanted = NewRing {
-            ring: hex::encode(ring.to_bytes()),
-            min_part_hours: self.how.min_part_hours.unwrap_or(self.builder.min_part_hours()),
-            accept_fewer_domains: self.how.accept_fewer_domains,
-            dry_run: self.how.dry_run,
-        };
-        let applied: RingApplied = self.client.post("/v1/ring/apply", &wanted).await?;
-        let RingApplied {
-            replicas_moved,
-            bytes_moved_estimate,
-            version,
-            ..
-        } = applied;
-        let bytes = terminal::bytes(bytes_moved_estimate);
-        if !applied.begun {
-            let done =
-                format!("{what} by {replicas_moved} copies of partitions, about {bytes}; nothing has changed yet");
-            return Ok(DoneLine { done });
-        }
-        if let Some((builder, file)) = &self.files {
-            write_private(builder, &self.builder.to_bytes())?;
-            write_private(file, &ring.to_bytes())?;
-        }
-        let waiting = match waiting(&ring) {
-            0 => String::new(),
-            left => format!("; {left} more wait for the next step: say it again when this one has settled"),
-        };
-        Ok(DoneLine {
-            done: format!(
-                "{what}: {replicas_moved} copies of partitions, about {bytes}, move to ring version {version}; see `halo ring \
-                 status`{waiting}"
-            ),
-        })
-    }
-
-    /// Waits until one ring is live.
-    async fn settled(&self) -> anyhow::Result<()> {
-        let settled = async {
-            loop {
-                let live: LiveRingFile = self.client.get("/v1/ring/file").await?;
-                if !live.moving {
-                    return anyhow::Ok(());
-                }
-                tokio::time::sleep(SETTLE_LOOK).await;
-            }
-        };
-        let waited = tokio::time::timeout(SETTLE_MAX, settled).await;
-        waited.context("the ring has not settled yet; see `halo ring status`")?
-    }
-}
-
-/// Copies that a ring still gives to drained devices: a rebalance moves one copy of a partition at a time.
-fn waiting(ring: &Ring) -> usize {
-    let drained = |id: &&DeviceId| ring.device(**id).is_some_and(|device| device.weight == 0.0);
-    let copies = ring
-        .partition_ids()
-        .flat_map(|partition| ring.primaries(partition).iter());
-    copies.filter(drained).count()
 }
 
 #[cfg(test)]
@@ -387,12 +250,7 @@ mod tests {
             weight: None,
             zone: None,
             region: None,
-            how: How {
-                builder: None,
-                min_part_hours: None,
-                accept_fewer_domains: false,
-                dry_run: false,
-            },
+            how: How::default(),
         }
     }
 

@@ -7,6 +7,7 @@ mod membership;
 mod policy;
 mod recovery;
 mod repair;
+mod ring_desk;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -172,7 +173,7 @@ enum DeviceAction {
         /// Its number in the ring.
         device: u32,
         #[command(flatten)]
-        how: membership::How,
+        how: ring_desk::How,
     },
     /// A disk is lost: have others stand in for it and make its copies anew there.
     Fail {

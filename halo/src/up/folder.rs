@@ -87,6 +87,15 @@ impl Folder {
         self.0.join("object.builder")
     }
 
+    /// The builder of the ring of storage policy `number`, named as Swift names them.
+    #[must_use]
+    pub fn builder_of_policy(&self, number: u16) -> PathBuf {
+        match number {
+            0 => self.builder_file(),
+            number => self.0.join(format!("object-{number}.builder")),
+        }
+    }
+
     /// The generated certificate.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {

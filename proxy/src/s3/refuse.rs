@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method};
 use s3s::S3Result;
+use store::AWS_CLASSES;
 
 use super::errors::{error_with, invalid_argument, not_implemented};
 use super::query::Query;
@@ -25,22 +26,6 @@ const HEADERS: [&str; 17] = [
     "x-amz-outpost-id",
     "x-amz-object-annotation",
     "content-range",
-];
-
-/// Storage classes that AWS has and this cluster has not.
-const CLASSES: [&str; 12] = [
-    "REDUCED_REDUNDANCY",
-    "STANDARD_IA",
-    "ONEZONE_IA",
-    "INTELLIGENT_TIERING",
-    "GLACIER",
-    "DEEP_ARCHIVE",
-    "OUTPOSTS",
-    "GLACIER_IR",
-    "SNOW",
-    "EXPRESS_ONEZONE",
-    "FSX_OPENZFS",
-    "FSX_ONTAP",
 ];
 
 /// Canned ACLs that AWS has; the first two leave an object private to its owner, which is all there is here.
@@ -158,7 +143,7 @@ pub(crate) fn acl(value: Option<&str>) -> S3Result<()> {
 fn storage_class(value: Option<&str>) -> S3Result<()> {
     match value {
         None | Some("STANDARD") => Ok(()),
-        Some(known) if CLASSES.contains(&known) => Err(not_implemented(&format!("x-amz-storage-class: {known}"))),
+        Some(known) if AWS_CLASSES.contains(&known) => Err(not_implemented(&format!("x-amz-storage-class: {known}"))),
         Some(_) => Err(error_with(
             "InvalidStorageClass",
             "The storage class you specified is not valid",

@@ -19,8 +19,8 @@ use super::codec::{
 };
 use super::fault::Fault;
 use super::pool::{Pool, PoolError};
-use super::{FAULT_HEADER, HEAD_HEADER, WHY_HEADER};
-use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest, REMOVE_BATCH};
+use super::{FAULT_HEADER, HEAD_HEADER, PURPOSE_HEADER, UPKEEP, WHY_HEADER};
+use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest, Purpose, REMOVE_BATCH};
 use crate::wire::{AddressBook, Credentials};
 
 /// Why a device of another node did not do what was asked.
@@ -56,6 +56,7 @@ pub trait RemoteBlobs: Send + Sync + 'static {
         device: DeviceId,
         key: BlobKey,
         range: Range<u32>,
+        purpose: Purpose,
     ) -> Result<BlobSlice, BlobClientError>;
 
     /// What the device believes to hold under the key.
@@ -135,6 +136,7 @@ impl RemoteBlobs for BlobClient {
         device: DeviceId,
         key: BlobKey,
         range: Range<u32>,
+        purpose: Purpose,
     ) -> Result<BlobSlice, BlobClientError> {
         let path = blob_path(device, &key);
         let range = format!("bytes={}-{}", range.start, range.end.max(range.start + 1) - 1);
@@ -143,6 +145,10 @@ impl RemoteBlobs for BlobClient {
                 let mut request = request(Method::GET, &path, PieceBody::default());
                 let range = header::HeaderValue::from_str(&range).expect("digits are a header value");
                 request.headers_mut().insert(header::RANGE, range);
+                if purpose == Purpose::Upkeep {
+                    let upkeep = header::HeaderValue::from_static(UPKEEP);
+                    request.headers_mut().insert(PURPOSE_HEADER, upkeep);
+                }
                 request
             })
             .await?;

@@ -21,7 +21,7 @@ use super::codec::{
 };
 use super::fault::Fault;
 use super::server::{Admission, STALL_MAX};
-use super::{FAULT_HEADER, HEAD_HEADER, WHY_HEADER};
+use super::{FAULT_HEADER, HEAD_HEADER, PURPOSE_HEADER, UPKEEP, WHY_HEADER};
 use crate::device::{
     BLOB_BYTES_MAX, Blob, BlobKey, BlobStore, DeviceError, FRAME_BYTES, Pieces, REMOVE_BATCH, frame_span, frames_of,
 };
@@ -131,7 +131,13 @@ impl Desk {
         let longest = BLOB_BYTES_MAX as u32;
         let span = frame_span(longest, &range).unwrap_or(0..FRAME_BYTES as u32);
         let room = admit(&self.reads, span.len()).await?;
-        let slice = device.read(key, range).await?;
+        let upkeep = request.headers().get(PURPOSE_HEADER).is_some_and(|what| what == UPKEEP);
+        let read = if upkeep {
+            device.read_for_upkeep(key, range)
+        } else {
+            device.read(key, range)
+        };
+        let slice = read.await?;
         let head = Head {
             header: slice.header,
             first_frame: slice.first_frame,

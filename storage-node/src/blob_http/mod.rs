@@ -3,6 +3,7 @@
 //! ```text
 //! PUT  /v1/devices/{id}/blobs/{key}     head | payload  -> 204, after the sync (DUR-1)
 //! GET  /v1/devices/{id}/blobs/{key}     range: bytes=a-b -> 200  head | whole frames that cover the range
+//!                                       x-halo-purpose: upkeep  a hint: nobody is about to read it again
 //! HEAD /v1/devices/{id}/blobs/{key}     -> 200 with the head in `x-halo-head`, hex
 //! POST /v1/devices/{id}/remove          RemoveCall -> 204
 //! POST /v1/devices/{id}/stat            StatCall   -> 200  StatAnswer
@@ -34,6 +35,10 @@ pub use codec::{DigestCall, ListAnswer, ListCall, PolicyDigestCall};
 pub use fault::Fault;
 pub use server::{Admission, BlobServer, BoundBlobs};
 
+/// The header that says what a read is for; without it a client waits for the bytes.
+const PURPOSE_HEADER: &str = "x-halo-purpose";
+/// The value for repair and moves.
+const UPKEEP: &str = "upkeep";
 /// The header that carries a fault's code.
 const FAULT_HEADER: &str = "x-halo-fault";
 /// The header that carries a fault's sentence, for people.

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::codec::{Head, HeadProgress, HeadReader, key_text, parse_key, parse_range};
 use super::*;
 use crate::device::{
-    BLOB_BYTES_MAX, Blob, BlobHeader, BlobKey, BlobStore, FRAME_BYTES, MemoryDevice, Pieces, frame_crcs,
+    BLOB_BYTES_MAX, Blob, BlobHeader, BlobKey, BlobStore, FRAME_BYTES, MemoryDevice, Pieces, Purpose, frame_crcs,
 };
 use crate::node::DeviceSet;
 use crate::wire::{AddressBook, Channel, Credentials, Greeting, NodeAddress, Role, Secret, Socket, connect_and_greet};
@@ -115,11 +115,17 @@ async fn blobs_of_all_sizes_go_there_and_back() {
         // Again is fine: every request may be repeated.
         client.put(NODE, DEVICE, &blob).await.unwrap();
         assert_eq!(client.stat(NODE, DEVICE, blob.key).await.unwrap(), Some(blob.header));
-        let slice = client.read(NODE, DEVICE, blob.key, 0..len as u32).await.unwrap();
+        let slice = client
+            .read(NODE, DEVICE, blob.key, 0..len as u32, Purpose::Serve)
+            .await
+            .unwrap();
         slice.verify().unwrap();
         assert_eq!(slice.payload, whole);
         let middle = (len / 2) as u32..(len / 2 + 1) as u32;
-        let slice = client.read(NODE, DEVICE, blob.key, middle.clone()).await.unwrap();
+        let slice = client
+            .read(NODE, DEVICE, blob.key, middle.clone(), Purpose::Upkeep)
+            .await
+            .unwrap();
         slice.verify().unwrap();
         assert_eq!(
             slice.bytes(middle.clone()),
@@ -169,7 +175,10 @@ fn fault<T: std::fmt::Debug>(answer: Result<T, BlobClientError>) -> Fault {
 async fn faults_travel_as_codes() {
     let Pair { client, device, .. } = pair().await;
     let good = blob(0, FRAME_BYTES * 2);
-    assert_eq!(fault(client.read(NODE, DEVICE, good.key, 0..1).await), Fault::Absent);
+    assert_eq!(
+        fault(client.read(NODE, DEVICE, good.key, 0..1, Purpose::Serve).await),
+        Fault::Absent
+    );
     assert_eq!(fault(client.put(NODE, DeviceId(9), &good).await), Fault::NoSuchDevice);
     let mut bad = good.clone();
     bad.frame_crcs[1] ^= 1;
@@ -188,12 +197,19 @@ async fn faults_travel_as_codes() {
     other.frame_crcs = frame_crcs(good.key.id, 0, &other.payload.to_bytes());
     assert_eq!(fault(client.put(NODE, DEVICE, &other).await), Fault::Conflict);
     assert_eq!(
-        fault(client.read(NODE, DEVICE, good.key, 900_000..900_001).await),
+        fault(
+            client
+                .read(NODE, DEVICE, good.key, 900_000..900_001, Purpose::Serve)
+                .await
+        ),
         Fault::Range
     );
     // INT-1: rot on the device is seen by the last hop, not by the wire.
     device.flip(&good.key, 70_000);
-    let slice = client.read(NODE, DEVICE, good.key, 0..1_000_000).await.unwrap();
+    let slice = client
+        .read(NODE, DEVICE, good.key, 0..1_000_000, Purpose::Serve)
+        .await
+        .unwrap();
     assert!(slice.verify().is_err());
 }
 

@@ -13,7 +13,7 @@ use super::hints::Hints;
 use super::local::LocalNode;
 use super::rings::Rings;
 use crate::blob_http::{BlobClientError, Fault, ListCall, RemoteBlobs};
-use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, BlobStore, DeviceError, DeviceState, Digest};
+use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, BlobStore, DeviceError, DeviceState, Digest, Purpose};
 
 /// Reaches every device.
 pub(super) struct Blobs {
@@ -84,13 +84,20 @@ impl Blobs {
         device: DeviceId,
         key: BlobKey,
         range: Range<u32>,
+        purpose: Purpose,
         deadline: Duration,
     ) -> Result<BlobSlice, BlobError> {
         match self.place(device)? {
-            Place::Here(store) => here(device, deadline, store.read(key, range)).await,
+            Place::Here(store) => {
+                let read = match purpose {
+                    Purpose::Serve => store.read(key, range),
+                    Purpose::Upkeep => store.read_for_upkeep(key, range),
+                };
+                here(device, deadline, read).await
+            }
             Place::There(node) => {
-                self.there(device, node, deadline, self.remote.read(node, device, key, range))
-                    .await
+                let read = self.remote.read(node, device, key, range, purpose);
+                self.there(device, node, deadline, read).await
             }
         }
     }

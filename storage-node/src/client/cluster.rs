@@ -28,7 +28,7 @@ use super::shard_caller::ShardCaller;
 use super::system_copy::{STALENESS_MAX, SystemCopy, Watcher};
 use super::{BlobError, DataPlane, MetadataPlane, PlaneError, Planes};
 use crate::blob_http::{BlobClient, ListCall, RemoteBlobs};
-use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest};
+use crate::device::{Blob, BlobHeader, BlobKey, BlobSlice, Digest, Purpose};
 use crate::shard::calls::{QueryCall, ReadFrom, encode};
 use crate::wire::{AddressBook, CallKind, Credentials, SharedCaller};
 
@@ -379,7 +379,17 @@ impl DataPlane for ClusterClient {
         range: Range<u32>,
         deadline: Duration,
     ) -> Result<BlobSlice, BlobError> {
-        self.0.blobs.read(device, key, range, deadline).await
+        self.0.blobs.read(device, key, range, Purpose::Serve, deadline).await
+    }
+
+    async fn read_for_upkeep(
+        &self,
+        device: DeviceId,
+        key: BlobKey,
+        range: Range<u32>,
+        deadline: Duration,
+    ) -> Result<BlobSlice, BlobError> {
+        self.0.blobs.read(device, key, range, Purpose::Upkeep, deadline).await
     }
 
     async fn stat_blob(

@@ -41,7 +41,7 @@ pub use cluster::{ClientConfig, ClusterClient};
 pub use local::{LocalFirst, LocalNode};
 pub use operations::RecordError;
 pub use placement::{EXTENT_BYTES, chunk_key, chunk_len, placement};
-pub use policies::{DEFAULT_POLICY, POLICIES_TABLE, Policy, PolicyKind, PolicyList, policy_key};
+pub use policies::{AWS_CLASSES, DEFAULT_POLICY, POLICIES_TABLE, Policy, PolicyKind, PolicyList, policy_key};
 pub use policy_admin::{PolicyError, takes_writes_without_a_node};
 pub use ring_admin::{Applied, ApplyOptions, FULL_PERCENT_MAX, Facts, RingChangeError, check_ring};
 pub use ring_state::{
@@ -168,6 +168,17 @@ pub trait DataPlane: Send + Sync + 'static {
         range: std::ops::Range<u32>,
         deadline: Duration,
     ) -> Result<BlobSlice, BlobError>;
+
+    /// The same for what nobody is about to read again; the default makes no difference.
+    async fn read_for_upkeep(
+        &self,
+        device: DeviceId,
+        key: BlobKey,
+        range: std::ops::Range<u32>,
+        deadline: Duration,
+    ) -> Result<BlobSlice, BlobError> {
+        self.read_blob(device, key, range, deadline).await
+    }
 
     /// What the device says of a blob, without its bytes.
     async fn stat_blob(

@@ -24,9 +24,9 @@ const NAME_BYTES_MAX: usize = 64;
 /// The most copies of a chunk.
 const COPIES_MAX: usize = 16;
 const FORMAT: u32 = 1;
-/// Names that mean something else to S3's clients.
-const RESERVED: [&str; 14] = [
-    "STANDARD",
+/// Storage classes that AWS has and this cluster has not
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>).
+pub const AWS_CLASSES: [&str; 12] = [
     "REDUCED_REDUNDANCY",
     "STANDARD_IA",
     "ONEZONE_IA",
@@ -39,8 +39,9 @@ const RESERVED: [&str; 14] = [
     "EXPRESS_ONEZONE",
     "FSX_OPENZFS",
     "FSX_ONTAP",
-    "DEFAULT",
 ];
+/// Names that, with [`AWS_CLASSES`], mean something else to S3's clients.
+const RESERVED: [&str; 2] = ["STANDARD", "DEFAULT"];
 
 /// How a policy keeps a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +128,8 @@ impl Policy {
                 "a policy's name has 1 to {NAME_BYTES_MAX} letters, digits, dashes, underscores and dots"
             ));
         }
-        if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name)) {
+        let mut taken = RESERVED.iter().chain(&AWS_CLASSES);
+        if taken.any(|word| word.eq_ignore_ascii_case(name)) {
             return Err(format!(
                 "`{name}` is a storage class of AWS and means something else to clients"
             ));

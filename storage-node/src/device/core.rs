@@ -20,7 +20,7 @@ use super::index::{Entry, Index, IndexError};
 use super::options::DeviceOptions;
 use super::record::Identity;
 use super::segment::Files;
-use super::store::{DeviceState, Digest, LIST_MAX, Usage};
+use super::store::{DeviceState, Digest, LIST_MAX, Purpose, Usage};
 
 /// Times a read looks the blob up again because reclaim moved it away meanwhile.
 const LOOKUPS_MAX: usize = 4;
@@ -126,11 +126,11 @@ impl Core {
     }
 
     /// See [`super::store::BlobStore::read`].
-    pub(super) fn read(&self, key: BlobKey, range: &Range<u32>) -> Result<BlobSlice, DeviceError> {
+    pub(super) fn read(&self, key: BlobKey, range: &Range<u32>, purpose: Purpose) -> Result<BlobSlice, DeviceError> {
         count(&self.counters.reads, 1);
         self.with_entry(key, |entry| {
             let span = frame_span(entry.header.len, range).ok_or(DeviceError::Range)?;
-            self.files.get(entry.place.segment)?.read(key, entry, span)
+            self.files.get(entry.place.segment)?.read(key, entry, span, purpose)
         })
     }
 

@@ -1,4 +1,4 @@
-//! Large appends past the page cache.
+//! Large appends, and large reads for upkeep, past the page cache.
 //!
 //! Nobody reads a chunk right after it was written, so its copy in the page cache only costs: a fresh page for every
 //! 4 KiB, and on a virtual machine a fault in the host for each of them. One large write is cut in three:
@@ -11,6 +11,9 @@
 //! ```
 //! No byte is written twice, and a write promises no more than a cached one: nothing of it counts before the sync that
 //! follows (DUR-4). Where a file system refuses, all of it goes through the cache.
+//!
+//! What repair, scrub and reclaim read is not wanted again soon either; through the cache it would drive out what clients
+//! read. It is read in whole blocks around the bytes asked for.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -20,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
@@ -82,7 +86,10 @@ impl Direct {
     fn file(&self) -> Option<&File> {
         let open = || {
             let mut options = OpenOptions::new();
-            options.write(true).custom_flags(OFlags::DIRECT.bits().cast_signed());
+            options
+                .read(true)
+                .write(true)
+                .custom_flags(OFlags::DIRECT.bits().cast_signed());
             options.open(&self.path).ok()
         };
         let file = self.file.get_or_init(open).as_ref();
@@ -120,6 +127,47 @@ impl Direct {
         }
         Ok(done)
     }
+
+    /// Reads `len` bytes at `offset`, fewer only at the end of the file; `None` when they are too few, or the file system
+    /// refuses.
+    pub(super) fn read(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
+        if len < DIRECT_BYTES_MIN {
+            return Ok(None);
+        }
+        let Some(file) = self.file() else { return Ok(None) };
+        let block = BLOCK_BYTES as u64;
+        let start = offset / block * block;
+        let skip = (offset - start) as usize;
+        let whole = (skip + len).next_multiple_of(BLOCK_BYTES);
+        let mut bytes = vec![0; whole + BLOCK_BYTES];
+        let aligned = bytes.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        let Some(got) = read_blocks(file, start, &mut bytes[aligned..aligned + whole])? else {
+            self.refused.store(true, Ordering::Relaxed);
+            return Ok(None);
+        };
+        let wanted = got.saturating_sub(skip).min(len);
+        let from = aligned + skip.min(got);
+        Ok(Some(Bytes::from(bytes).slice(from..from + wanted)))
+    }
+}
+
+/// Reads up to the end of the blocks or of the file; `None` where the file system refuses to read so.
+fn read_blocks(file: &File, offset: u64, blocks: &mut [u8]) -> io::Result<Option<usize>> {
+    let mut done = 0;
+    while done < blocks.len() {
+        match rustix::io::pread(file, &mut blocks[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // Only the end of the file is no whole block.
+        if !done.is_multiple_of(BLOCK_BYTES) {
+            break;
+        }
+    }
+    Ok(Some(done))
 }
 
 enum Blocks {

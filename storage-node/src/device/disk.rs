@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
@@ -44,6 +45,10 @@ pub trait DiskFile: Send + Sync {
     }
     /// Up to `len` bytes at `offset`, fewer only at the end of the file.
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+    /// The same for bytes that nobody is expected to want again soon: where that can be, they take no place in a cache.
+    fn read_once(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        self.read_at(offset, len).map(Bytes::from)
+    }
     /// Writes all slices one after the other, beginning at `offset`.
     fn write_at(&self, offset: u64, slices: &[&[u8]]) -> io::Result<()>;
     /// fdatasync: returns when everything written before is on stable storage.
@@ -163,6 +168,13 @@ impl DiskFile for RealFile {
             }
         }
         Ok(bytes)
+    }
+
+    fn read_once(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        match self.direct.read(offset, len)? {
+            Some(bytes) => Ok(bytes),
+            None => self.read_at(offset, len).map(Bytes::from),
+        }
     }
 
     fn write_at(&self, offset: u64, slices: &[&[u8]]) -> io::Result<()> {

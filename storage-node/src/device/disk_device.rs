@@ -27,7 +27,7 @@ use super::record::{Identity, Place, blob_disk_bytes};
 use super::recovery::{self, OpenReport};
 use super::rocks_index::RocksIndex;
 use super::scrub::{self, ScrubReport};
-use super::store::{BlobStore, Digest, REMOVE_BATCH, Usage};
+use super::store::{BlobStore, Digest, Purpose, REMOVE_BATCH, Usage};
 use super::writer::{Committed, Moved, Op, Writer};
 use crate::threads::{self, Labour};
 
@@ -269,7 +269,11 @@ impl BlobStore for DiskDevice {
     }
 
     async fn read(&self, key: BlobKey, range: Range<u32>) -> Result<BlobSlice, DeviceError> {
-        self.blocking(move |core| core.read(key, &range)).await
+        self.blocking(move |core| core.read(key, &range, Purpose::Serve)).await
+    }
+
+    async fn read_for_upkeep(&self, key: BlobKey, range: Range<u32>) -> Result<BlobSlice, DeviceError> {
+        self.blocking(move |core| core.read(key, &range, Purpose::Upkeep)).await
     }
 
     async fn stat(&self, key: BlobKey) -> Result<Option<BlobHeader>, DeviceError> {

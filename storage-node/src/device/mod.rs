@@ -62,4 +62,4 @@ pub use record::{Identity, fuzz as fuzz_record};
 pub use recovery::OpenReport;
 pub use rocks_index::RocksIndex;
 pub use scrub::ScrubReport;
-pub use store::{BlobStore, DeviceState, Digest, LIST_MAX, REMOVE_BATCH, Usage, permille};
+pub use store::{BlobStore, DeviceState, Digest, LIST_MAX, Purpose, REMOVE_BATCH, Usage, permille};

@@ -15,6 +15,7 @@ use super::index::Entry;
 use super::record::{
     HEAD_AND_TABLE_MAX, HEAD_BYTES, HEADER_BYTES, Identity, Kind, Place, Record, SegmentHeader, file_name,
 };
+use super::store::Purpose;
 
 /// Segment files kept open at once.
 const FILES_OPEN_MAX: usize = 512;
@@ -54,23 +55,32 @@ impl SegmentFile {
 
     /// Reads the frames that cover `span` (whole frames) of the blob that `entry` points at, and checks the record's
     /// head and CRC table. From the first frame on it is one read of the disk and no copy.
-    pub(super) fn read(&self, key: BlobKey, entry: &Entry, span: Range<u32>) -> Result<BlobSlice, DeviceError> {
-        let failed = |error: io::Error| DeviceError::io("reading a segment", &error);
+    pub(super) fn read(
+        &self,
+        key: BlobKey,
+        entry: &Entry,
+        span: Range<u32>,
+        purpose: Purpose,
+    ) -> Result<BlobSlice, DeviceError> {
+        let bytes = |offset, len| {
+            let read = match purpose {
+                Purpose::Serve => self.file.read_at(offset, len).map(Bytes::from),
+                Purpose::Upkeep => self.file.read_once(offset, len),
+            };
+            read.map_err(|error| DeviceError::io("reading a segment", &error))
+        };
         let head_len = HEAD_BYTES + 4 * frames_of(entry.header.len);
         let at = u64::from(entry.place.offset);
         let (head, payload) = if span.start == 0 {
-            let all = Bytes::from(self.file.read_at(at, head_len + span.end as usize).map_err(failed)?);
+            let all = bytes(at, head_len + span.end as usize)?;
             (
                 all.slice(..head_len.min(all.len())),
                 all.slice(head_len.min(all.len())..),
             )
         } else {
-            let head = self.file.read_at(at, head_len).map_err(failed)?;
+            let head = bytes(at, head_len)?;
             let from = at + head_len as u64 + u64::from(span.start);
-            (
-                head.into(),
-                Bytes::from(self.file.read_at(from, span.len()).map_err(failed)?),
-            )
+            (head, bytes(from, span.len())?)
         };
         let record = Record::decode(&head, entry.place, &self.header.salt, entry.header.cluster);
         let Some(Record {
@@ -101,7 +111,7 @@ impl SegmentFile {
 
     /// Reads a whole blob and checks every frame and the BLAKE3 of all (INT-1).
     pub(super) fn read_verified(&self, key: BlobKey, entry: &Entry) -> Result<BlobSlice, DeviceError> {
-        let slice = self.read(key, entry, 0..entry.header.len)?;
+        let slice = self.read(key, entry, 0..entry.header.len, Purpose::Upkeep)?;
         let corrupt = |fault: BlobFault| DeviceError::Corrupt(fault.to_string());
         slice.verify().map_err(corrupt)?;
         if *blake3::hash(&slice.payload).as_bytes() != slice.header.blake3 {

@@ -29,6 +29,11 @@ pub trait BlobStore: Send + Sync {
     /// table are checked here, the payload is not: the last hop calls [`BlobSlice::verify`].
     async fn read(&self, key: BlobKey, range: Range<u32>) -> Result<BlobSlice, DeviceError>;
 
+    /// The same for repair and moves, which want a blob once: it drives nothing out of a cache that clients use.
+    async fn read_for_upkeep(&self, key: BlobKey, range: Range<u32>) -> Result<BlobSlice, DeviceError> {
+        self.read(key, range).await
+    }
+
     /// The header, from the index: says what is believed to be here, proves nothing about the payload.
     async fn stat(&self, key: BlobKey) -> Result<Option<BlobHeader>, DeviceError>;
 
@@ -51,6 +56,15 @@ pub trait BlobStore: Send + Sync {
 
     /// Fill, state and counters.
     fn usage(&self) -> Usage;
+}
+
+/// What blobs are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A client waits for them, and others may want the same.
+    Serve,
+    /// Repair, moves, scrub and reclaim, which want each once.
+    Upkeep,
 }
 
 /// What a range of keys holds, whatever the order of arrival. A difference is a question, never an answer.

@@ -87,7 +87,7 @@ pub struct WorkOptions {
     /// Bytes that each device may be sent in a second by a change of the ring, unless an operator says otherwise; 0 is
     /// no limit.
     pub move_bytes_per_second: u64,
-    /// Partitions moved at once to each device.
+    /// Partitions compared at once for each device that receives; chunks travel eight at a time.
     pub moves_at_once: usize,
     /// The pause between two whole comparisons of a device with the others.
     pub repair_interval: Duration,
@@ -122,7 +122,7 @@ impl Default for WorkOptions {
             bucket_patience: Duration::from_secs(10),
             repairs_at_once: 12,
             move_bytes_per_second: 32 * 1024 * 1024,
-            moves_at_once: 2,
+            moves_at_once: 16,
             repair_interval: Duration::from_secs(600),
             repair_pause: Duration::from_millis(5),
             repair_queued_max: 64,

@@ -15,7 +15,7 @@ use metadata::ids::{DeviceId, NodeId};
 use metadata::model::PolicyId;
 use parking_lot::Mutex;
 use storage_node::blob_http::{BlobClientError, Fault, ListAnswer, ListCall, RemoteBlobs};
-use storage_node::device::{Blob, BlobHeader, BlobKey, BlobSlice, BlobStore, DeviceError, Digest};
+use storage_node::device::{Blob, BlobHeader, BlobKey, BlobSlice, BlobStore, DeviceError, Digest, Purpose};
 use storage_node::node::DeviceSet;
 use storage_node::wire::{CallKind, Caller, Channel, Peer, Service, WireError};
 use tokio::runtime::Handle;
@@ -335,6 +335,7 @@ impl RemoteBlobs for SimBlobs {
         device: DeviceId,
         key: BlobKey,
         range: Range<u32>,
+        _purpose: Purpose,
     ) -> Result<BlobSlice, BlobClientError> {
         let read = move |store: Arc<dyn BlobStore>| -> BoxFuture<'static, _> {
             let range = range.clone();

@@ -55,6 +55,14 @@ fn this_file_system_is_written_past_the_cache() {
     }
     assert_eq!(wrote, payload.len());
     assert_eq!(file.read_at(0, payload.len()).unwrap(), payload);
+    let read = direct.read(777, DIRECT_BYTES_MIN + 1).unwrap().unwrap();
+    assert_eq!(read, payload[777..][..=DIRECT_BYTES_MIN]);
+    assert_eq!(direct.read(0, DIRECT_BYTES_MIN - 1).unwrap(), None);
+    // The end of the file lies inside a block, and behind it there is nothing.
+    file.truncate(payload.len() as u64 - 100).unwrap();
+    let read = direct.read(5000, payload.len()).unwrap().unwrap();
+    assert_eq!(read, payload[5000..payload.len() - 100]);
+    assert!(direct.read(4 << 20, DIRECT_BYTES_MIN).unwrap().unwrap().is_empty());
 }
 
 #[test]
@@ -100,6 +108,8 @@ proptest! {
             file.write_at(expected.len() as u64, &slices_of(&payload, lengths)).unwrap();
             expected.extend_from_slice(&payload);
             prop_assert!(file.read_at(0, expected.len() + 1).unwrap() == expected);
+            let from = expected.len() / 3;
+            prop_assert!(file.read_once(from as u64, expected.len()).unwrap() == expected[from..]);
         }
         file.sync().unwrap();
         prop_assert_eq!(file.len().unwrap(), expected.len() as u64);

@@ -6,6 +6,7 @@ use super::kit::{Known, Model, Step, World, audit, blob, key, put};
 use crate::device::error::DeviceError;
 use crate::device::record::file_name;
 use crate::device::scrub;
+use crate::device::store::Purpose;
 use crate::device::writer::{Op, Writer};
 
 /// A device with a past, cleanly stopped.
@@ -44,21 +45,23 @@ fn flip_one(world: &World, dice: &dyn Dice) -> (String, usize) {
 /// How many present blobs cannot be read; wrong bytes are a failure of the test.
 fn unreadable(writer: &Writer, model: &Model, context: &str) -> Vec<u64> {
     let present = model.0.iter().filter(|(_, known)| **known == Known::Present);
-    let bad = present.filter(|(n, _)| match writer.core.read(key(**n), &(0..u32::MAX)) {
-        Ok(slice) => match slice.verify() {
-            Ok(()) => {
-                assert_eq!(
-                    slice.payload,
-                    blob(**n).payload.to_bytes(),
-                    "INT-1 {context}: rot served as good"
-                );
-                false
-            }
-            Err(_) => true,
+    let bad = present.filter(
+        |(n, _)| match writer.core.read(key(**n), &(0..u32::MAX), Purpose::Serve) {
+            Ok(slice) => match slice.verify() {
+                Ok(()) => {
+                    assert_eq!(
+                        slice.payload,
+                        blob(**n).payload.to_bytes(),
+                        "INT-1 {context}: rot served as good"
+                    );
+                    false
+                }
+                Err(_) => true,
+            },
+            Err(DeviceError::Corrupt(_) | DeviceError::NotFound) => true,
+            Err(error) => panic!("{context}: {error}"),
         },
-        Err(DeviceError::Corrupt(_) | DeviceError::NotFound) => true,
-        Err(error) => panic!("{context}: {error}"),
-    });
+    );
     bad.map(|(n, _)| *n).collect()
 }
 

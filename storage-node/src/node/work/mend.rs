@@ -220,7 +220,8 @@ impl Workshop {
 
     /// Reads a whole chunk and proves it: frames, length and BLAKE3 (INT-1).
     pub(super) async fn fetch(&self, device: DeviceId, key: BlobKey, length: u32) -> Result<Blob, Fetch> {
-        let slice = match self.client.read_blob(device, key, 0..length, BLOB_DEADLINE).await {
+        let read = self.client.read_for_upkeep(device, key, 0..length, BLOB_DEADLINE);
+        let slice = match read.await {
             Ok(slice) => slice,
             Err(e @ (BlobError::Corrupt(_) | BlobError::Absent(_))) => return Err(Fetch::Bad(e.to_string())),
             Err(e) => return Err(Fetch::Unknown(e.to_string())),

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::join_all;
 use metadata::command::{Command, RecordCondition};
 use metadata::ids::DeviceId;
@@ -33,6 +34,8 @@ use crate::device::{Blob, BlobHeader, BlobKey, BlobStore};
 
 /// The table of open partition jobs.
 pub const REPAIR_JOBS_TABLE: &str = "repair_jobs";
+/// How often it is noted which of them are left, at the most.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// Keys looked at in one step.
 const PAGE: usize = 500;
 const FORMAT: u32 = 1;
@@ -304,13 +307,9 @@ impl Look<'_> {
             go_on: &go_on,
             copied: &copied,
         };
-        let mut waits = None;
-        for partition in open.partitions.clone() {
-            workshop.board.state(
-                &self.name,
-                format!("{} partitions lack more than a few blobs", open.partitions.len()),
-            );
-            self.note(&mut open).await?;
+        self.note(&mut open).await?;
+        let (mut waits, mut interrupted, mut noted) = (None, false, Instant::now());
+        let jobs = futures::stream::iter(open.partitions.clone()).map(|partition| {
             let span = Span::of(partition, live.current.ring.part_power());
             let sources = self.others(span);
             let job = Job {
@@ -325,11 +324,25 @@ impl Look<'_> {
                     sources,
                 },
             };
-            match bring(workshop, &job, &manner).await {
+            let manner = &manner;
+            async move { (partition, bring(workshop, &job, manner).await) }
+        });
+        let mut jobs = std::pin::pin!(jobs.buffer_unordered(workshop.options.moves_at_once.max(1)));
+        while let Some((partition, outcome)) = jobs.next().await {
+            match outcome {
                 Outcome::Done => drop(open.partitions.remove(&partition)),
                 Outcome::Waits(why) => waits = Some(why),
-                Outcome::Interrupted => return Err("the rings changed meanwhile".to_owned()),
+                Outcome::Interrupted => interrupted = true,
             }
+            if noted.elapsed() >= NOTE_EVERY {
+                let state = format!("{} partitions lack more than a few blobs", open.partitions.len());
+                workshop.board.state(&self.name, state);
+                self.note(&mut open).await?;
+                noted = Instant::now();
+            }
+        }
+        if interrupted {
+            return Err("the rings changed meanwhile".to_owned());
         }
         match waits {
             Some(why) => {
@@ -503,7 +516,7 @@ async fn put_home(
     key: BlobKey,
     header: BlobHeader,
 ) -> Result<bool, String> {
-    let Ok(slice) = store.read(key, 0..header.len).await else {
+    let Ok(slice) = store.read_for_upkeep(key, 0..header.len).await else {
         return Ok(false);
     };
     if slice.payload.len() != header.len as usize || slice.verify().is_err() {

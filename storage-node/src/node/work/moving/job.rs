@@ -26,8 +26,8 @@ use crate::node::work::{BLOB_DEADLINE, Workshop};
 
 /// Keys asked of each device at once.
 const PAGE: usize = 500;
-/// Chunks copied at once in one job.
-const CHUNKS_AT_ONCE: usize = 4;
+/// Chunks of one job that wait for their turn at once; how many travel is the pace's.
+const CHUNKS_AT_ONCE: usize = 8;
 /// A device fuller than this, in thousandths, receives nothing (DESIGN §3.2: rebalance stops at 85 %).
 const FULL_PERMILLE: u64 = 850;
 
@@ -299,7 +299,7 @@ async fn copy_one(
             job.device
         ));
     }
-    manner.pace.take(u64::from(header.len), manner.rate).await;
+    let _on_its_way = manner.pace.take(u64::from(header.len), manner.rate).await;
     if !(manner.go_on)() {
         return Ok(Outcome::Interrupted);
     }

@@ -1,17 +1,24 @@
-//! How fast one device receives copies: whoever comes may overdraw by one chunk, the next waits until that is paid for at
-//! the rate set by then.
+//! How fast one device receives copies: so many chunks on their way at once, and whoever comes may overdraw by one chunk,
+//! the next waits until that is paid for at the rate set by then.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 /// The longest wait at once, so that a new rate is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
+/// Chunks on their way to one device at once: what is not yet there has its place in memory.
+const CHUNKS_AT_ONCE: usize = 8;
+
 /// One device's pace. Its users share it.
 #[derive(Debug)]
-pub(in crate::node::work) struct Pace(Mutex<Debt>);
+pub(in crate::node::work) struct Pace {
+    debt: Mutex<Debt>,
+    places: Semaphore,
+}
 
 /// Bytes let through and not paid for, and when that was so.
 #[derive(Debug)]
@@ -23,15 +30,21 @@ struct Debt {
 impl Pace {
     pub(in crate::node::work) fn new() -> Self {
         let at = Instant::now();
-        Self(Mutex::new(Debt { bytes: 0.0, at }))
+        Self {
+            debt: Mutex::new(Debt { bytes: 0.0, at }),
+            places: Semaphore::new(CHUNKS_AT_ONCE),
+        }
     }
 
-    /// Waits until `bytes` may be sent at the rate that `rate` tells; 0 is no limit.
-    pub(in crate::node::work) async fn take(&self, bytes: u64, rate: impl Fn() -> u64) {
+    /// Waits until `bytes` may be sent at the rate that `rate` tells; 0 is no limit. They are on their way until the
+    /// answer is dropped.
+    pub(in crate::node::work) async fn take(&self, bytes: u64, rate: impl Fn() -> u64) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        let place = self.places.acquire().await.ok();
         loop {
             let wait = self.ask(bytes, rate(), Instant::now());
             if wait.is_zero() {
-                return;
+                return place;
             }
             tokio::time::sleep(wait.min(WAIT_MAX)).await;
         }
@@ -40,7 +53,7 @@ impl Pace {
     /// Zero when the bytes may go; then they are accounted for.
     #[allow(clippy::cast_precision_loss, reason = "a pace need not be exact to the byte")]
     fn ask(&self, bytes: u64, rate: u64, now: Instant) -> Duration {
-        let mut debt = self.0.lock();
+        let mut debt = self.debt.lock();
         if rate == 0 {
             *debt = Debt { bytes: 0.0, at: now };
             return Duration::ZERO;
