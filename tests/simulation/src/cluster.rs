@@ -10,7 +10,7 @@ use metadata::ids::{ClusterId, DeviceId, NodeId, ShardId};
 use metadata::model::PolicyId;
 use metadata::query::{Found, Query};
 use parking_lot::Mutex;
-use storage_node::client::{ClientConfig, ClusterClient, MetadataPlane};
+use storage_node::client::{ClientConfig, ClusterClient, DataPlane, MetadataPlane, Policy, PolicyKind};
 use storage_node::device::{DeviceOptions, DeviceState};
 use storage_node::ground::Ground;
 use storage_node::node::{DeviceConfig, Links, NodeConfig, NodeCore, WorkOptions};
@@ -30,6 +30,8 @@ use crate::plan::Plan;
 
 const CLUSTER: ClusterId = ClusterId(0xc1);
 const KEY_SHARDS: u64 = 2;
+/// What three nodes can hold when one of them is lost.
+const CODED: PolicyKind = PolicyKind::ErasureCoded { data: 2, parity: 1 };
 const SECRET: &[u8] = b"the secret of a simulated cluster";
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Chunks of one object looked at.
@@ -60,6 +62,11 @@ impl Cluster {
 
     fn book(&self) -> AddressBook {
         AddressBook::new((1..=self.plan.nodes).map(|node| (NodeId(node), Self::address(node))))
+    }
+
+    /// Whether the bucket's chunks are kept as fragments.
+    fn is_coded(&self) -> bool {
+        self.seed % 4 == 3
     }
 
     fn devices_of(&self, node: MachineId) -> Vec<DeviceId> {
@@ -376,14 +383,31 @@ impl ProxyMachine {
         held.clone()
     }
 
-    /// Installs the ring and makes the bucket, however often that takes.
+    /// Installs the ring and makes the bucket, however often that takes; for every fourth seed under an erasure coded
+    /// policy.
     pub(crate) fn found_cluster(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (held, ring) = (self.held(), self.cluster.ring());
+        let (held, ring, coded) = (self.held(), self.cluster.ring(), self.cluster.is_coded());
         async move {
             while held.client.install_ring(PolicyId(0), &ring, DEADLINE).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
-            while held.store.create_bucket(&held.cx(), BUCKET, true).await.is_err() {
+            let mut policy = PolicyId(0);
+            while coded && policy == PolicyId(0) {
+                let made = held.client.create_policy("coded", CODED, None, false, DEADLINE).await;
+                let known = held.client.policies();
+                policy = match made {
+                    Ok(policy) => policy.id(),
+                    // Made by a try whose answer was lost.
+                    Err(_) => known.named("coded").map_or(policy, Policy::id),
+                };
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            while held
+                .store
+                .create_bucket_under(&held.cx(), BUCKET, true, policy)
+                .await
+                .is_err()
+            {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
@@ -401,7 +425,7 @@ impl ProxyMachine {
                         other => word = format!("shard {shard}: {other:?}"),
                     }
                 }
-                if let Err(why) = held.ring_rests().await {
+                if let Err(why) = held.rings_rest().await {
                     word = why;
                 }
                 if word.is_empty() {

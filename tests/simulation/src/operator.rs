@@ -10,7 +10,6 @@ use storage_node::client::{ApplyOptions, DataPlane, Phase};
 use crate::cluster::{Held, ProxyMachine};
 use crate::dice::SimDice;
 
-const POLICY: PolicyId = PolicyId(0);
 /// How long one step may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -53,20 +52,26 @@ impl ProxyMachine {
 }
 
 impl Held {
+    /// Of one of the policies.
     async fn order(&self, order: Order, seed: u64) -> Result<(), String> {
         let client = &self.client;
+        let policies = client.placed_policies();
+        let policy = policies[(seed % policies.len().max(1) as u64) as usize..]
+            .first()
+            .copied();
+        let policy = policy.ok_or("this proxy knows no ring")?;
         match order {
-            Order::Weigh(device, quarters) => self.weigh(device, f64::from(quarters) / 4.0, seed).await,
-            Order::Abort => told(client.abort_ring(POLICY, DEADLINE).await),
-            Order::Pause(paused) => told(client.pause_ring(POLICY, paused, DEADLINE).await),
-            Order::Failed(device, failed) => told(client.device_failed(POLICY, device, failed, DEADLINE).await),
+            Order::Weigh(device, quarters) => self.weigh(policy, device, f64::from(quarters) / 4.0, seed).await,
+            Order::Abort => told(client.abort_ring(policy, DEADLINE).await),
+            Order::Pause(paused) => told(client.pause_ring(policy, paused, DEADLINE).await),
+            Order::Failed(device, failed) => told(client.device_failed(policy, device, failed, DEADLINE).await),
         }
     }
 
-    async fn weigh(&self, device: DeviceId, weight: f64, seed: u64) -> Result<(), String> {
+    async fn weigh(&self, policy: PolicyId, device: DeviceId, weight: f64, seed: u64) -> Result<(), String> {
         let client = &self.client;
-        let (state, _) = client.ring_state(POLICY, DEADLINE).await.map_err(|e| e.to_string())?;
-        let live = client.ring_of_file(POLICY, &state.current, DEADLINE).await;
+        let (state, _) = client.ring_state(policy, DEADLINE).await.map_err(|e| e.to_string())?;
+        let live = client.ring_of_file(policy, &state.current, DEADLINE).await;
         let mut builder = ring::Builder::from_ring(&live.map_err(|e| e.to_string())?.ring, 0);
         let changed = builder.set_weight(ring::DeviceId(device.0), weight);
         changed.map_err(|e| e.to_string())?;
@@ -77,26 +82,37 @@ impl Held {
             accept_fewer_domains: false,
             dry_run: false,
         };
-        told(client.apply_ring(POLICY, &ring, options, DEADLINE).await)
+        told(client.apply_ring(policy, &ring, options, DEADLINE).await)
     }
 
-    /// Whether one ring is live and no device is stood in for. What only the operator can do for that is done: the last
-    /// orders may have taken effect late.
-    pub(crate) async fn ring_rests(&self) -> Result<(), String> {
+    /// Whether every policy has one live ring and no device is stood in for.
+    pub(crate) async fn rings_rest(&self) -> Result<(), String> {
+        let policies = self.client.placed_policies();
+        if policies.is_empty() {
+            return Err("this proxy knows no ring".to_owned());
+        }
+        for policy in policies {
+            self.ring_rests(policy).await?;
+        }
+        Ok(())
+    }
+
+    /// What only the operator can do for that is done: the last orders may have taken effect late.
+    async fn ring_rests(&self, policy: PolicyId) -> Result<(), String> {
         let client = &self.client;
-        let (state, _) = client.ring_state(POLICY, DEADLINE).await.map_err(|e| e.to_string())?;
+        let (state, _) = client.ring_state(policy, DEADLINE).await.map_err(|e| e.to_string())?;
         if state.paused {
-            told(client.pause_ring(POLICY, false, DEADLINE).await)?;
+            told(client.pause_ring(policy, false, DEADLINE).await)?;
         }
         for device in state.current.failed.difference(&state.noticed) {
-            told(client.device_failed(POLICY, DeviceId(*device), false, DEADLINE).await)?;
+            told(client.device_failed(policy, DeviceId(*device), false, DEADLINE).await)?;
         }
         match state.phase {
             Phase::Settled if state.current.failed.is_empty() => {}
             phase => return Err(format!("the ring is {phase:?}, failed: {:?}", state.current.failed)),
         }
         // This proxy shall know it too.
-        match self.client.rings(POLICY) {
+        match client.rings(policy) {
             Some(live) if live.state == state => Ok(()),
             _ => Err("this proxy knows an older ring, or none".to_owned()),
         }
