@@ -109,6 +109,7 @@ impl Moving {
         let mut next = LiveRings::only(Arc::clone(&second)).keeping(kind);
         next.previous = Some(LiveRing {
             epoch: first.version(),
+            whole: Arc::clone(&first),
             ring: first,
         });
         Self {

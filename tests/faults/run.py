@@ -25,7 +25,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(1, str(HERE.parent / "acceptance"))
 
 import cluster as processes  # noqa: E402
-from cases import cuts, disks, growth, kills, membership, refusals, stores, versions  # noqa: E402
+from cases import cuts, disks, growth, kills, membership, refusals, rings, stores, versions  # noqa: E402
 
 CASES = {
     "kill_leader": kills.kill_leader,
@@ -38,6 +38,7 @@ CASES = {
     "disk_read_only": disks.read_only,
     "disk_damaged": disks.damaged,
     "disk_replaced_empty": disks.vanished,
+    "disk_rots": disks.rots,
     "store_damaged": stores.damaged,
     "store_emptied": stores.emptied,
     "store_majority_lost": stores.majority_lost,
@@ -49,12 +50,13 @@ CASES = {
     "mixed_version": versions.mixed,
     "grow": growth.grow,
     "refusals": refusals.refusals,
-    "ring_refusals": membership.ring_refusals,
+    "ring_refusals": rings.ring_refusals,
     "device_vanishes": membership.device_vanishes,
     "device_by_hand": membership.device_by_hand,
     "device_added": membership.device_added,
     "node_drained": membership.node_drained,
     "node_lost": membership.node_lost,
+    "policies_follow": membership.policies_follow,
 }
 SMALL = ("kill_leader", "store_majority_lost", "cut_leader")
 

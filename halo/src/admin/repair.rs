@@ -98,6 +98,20 @@ pub(super) fn show_status(status: &RepairStatus) {
         ]);
     }
     terminal::line(work.to_string());
+    if !status.scrubs.is_empty() {
+        let mut scrubs = terminal::table(&["scrub of", "this pass", "damaged", "last whole pass", "read", "damaged"]);
+        for scrub in &status.scrubs {
+            scrubs.add_row([
+                format!("device {}", scrub.device),
+                format!("{} %", scrub.percent),
+                scrub.damaged.to_string(),
+                scrub.last_ended_ms.map_or("none yet".to_owned(), terminal::date),
+                scrub.last_bytes.map_or_else(String::new, terminal::bytes),
+                scrub.last_damaged.map_or_else(String::new, |count| count.to_string()),
+            ]);
+        }
+        terminal::line(scrubs.to_string());
+    }
     for line in &status.work {
         if let Some(asks) = &line.asks {
             terminal::line(format!("node {}, {}: {asks}", line.node, line.name));

@@ -39,6 +39,7 @@ pub mod nodes;
 pub mod policies;
 pub mod recovery;
 mod refusal;
+mod repairs;
 pub mod ring_model;
 mod rings;
 mod routes;

@@ -125,6 +125,30 @@ pub struct RepairStatus {
     pub jobs: Vec<RepairJobLine>,
     /// What the nodes' repair is doing.
     pub work: Vec<RepairWorkLine>,
+    /// How far the devices' scrub is, as last noted.
+    #[serde(default)]
+    pub scrubs: Vec<ScrubLine>,
+}
+
+/// One device's scrub: everything it holds is read again and proven, over and over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubLine {
+    /// The device.
+    pub device: u32,
+    /// How far this pass is.
+    pub percent: u64,
+    /// Damaged blobs that this pass has handed to repair.
+    pub damaged: u64,
+    /// Whole passes since the device is in the cluster.
+    pub passes: u64,
+    /// When the last whole pass ended, in milliseconds since the Unix epoch.
+    pub last_ended_ms: Option<u64>,
+    /// Blobs it read.
+    pub last_blobs: Option<u64>,
+    /// Bytes it read.
+    pub last_bytes: Option<u64>,
+    /// Damaged blobs it handed to repair.
+    pub last_damaged: Option<u64>,
 }
 
 /// One shard's queue.

@@ -4,6 +4,9 @@ use metadata::ids::ShardId;
 use metadata::query::Summary;
 use storage_node::client::LiveFile;
 
+use storage_node::node::work::repair::OpenJobs;
+
+use super::super::repairs::repair_status;
 use super::*;
 
 fn state(phase: Phase) -> RingState {

@@ -13,7 +13,7 @@ use super::authorize::{Guard, authorize};
 use super::refusal::ApiError;
 use super::{
     AdminParts, BODY_BYTES_MAX, RING_BYTES_MAX, handlers, health, identity as identity_api, nodes, policies, recovery,
-    rings,
+    repairs, rings,
 };
 
 /// One endpoint, for the test that walks them.
@@ -82,8 +82,8 @@ routes! {
     post "/v1/ring/resume" ClusterWrite => rings::resume;
     post "/v1/ring/throttle" ClusterWrite => rings::throttle;
     post "/v1/ring/abort" ClusterWrite => rings::abort;
-    get "/v1/repair" ClusterRead => rings::repair;
-    post "/v1/verify" ClusterWrite => rings::verify;
+    get "/v1/repair" ClusterRead => repairs::status;
+    post "/v1/verify" ClusterWrite => repairs::verify;
 }
 
 /// The whole API.

@@ -184,9 +184,12 @@ fn leader_of(replicas: &BTreeMap<NodeId, &ShardStatus>) -> Option<NodeId> {
     })
 }
 
-/// The voters, as the replica with the highest term names them.
+/// The voters, as the leader names them; without one as the replica with the newest log does. A replica that has given
+/// up its seat may have the highest term, and know nothing of that.
 fn members(replicas: &BTreeMap<NodeId, &ShardStatus>) -> Vec<MemberLine> {
-    let Some(newest) = replicas.values().max_by_key(|shard| (shard.term, shard.applied_index)) else {
+    let leading = replicas.values().filter(|shard| shard.role == ShardRole::Leader);
+    let newest = leading.max_by_key(|shard| shard.term);
+    let Some(newest) = newest.or_else(|| replicas.values().max_by_key(|shard| (shard.last_index, shard.term))) else {
         return Vec::new();
     };
     let ahead = replicas.values().filter_map(|shard| shard.applied_index).max();

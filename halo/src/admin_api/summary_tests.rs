@@ -92,6 +92,20 @@ fn a_whole_cluster_is_healthy() {
     assert_eq!((status.nodes[1].leads, status.nodes[1].syncs), (1, 15));
 }
 
+/// After a cluster grew, its status said for ever that shards were degraded.
+#[test]
+fn a_replica_that_gave_up_its_seat_is_no_member_whatever_its_term() {
+    let mut nodes = three();
+    nodes.push(node(4, ShardRole::Candidate, 900, 50));
+    if let (_, Ok(said)) = &mut nodes[3] {
+        said.shards.shards[0].voters.push(NodeId(4));
+    }
+    let status = status(&answers(nodes, Ok(Summary::default())));
+    assert_eq!(status.shards[0].health, ShardHealth::Ok);
+    assert_eq!(status.shards[0].members.len(), 3);
+    assert_eq!(status.shards[0].leader, Some(2));
+}
+
 #[test]
 fn a_node_that_is_away_degrades_its_shards() {
     let nodes = vec![

@@ -37,6 +37,8 @@ pub const MEMORY_BYTES_DEFAULT: u64 = 384 * 1024 * 1024;
 
 /// How long a deleted blob stays readable unless told otherwise, in seconds.
 pub const RECLAIM_DELAY_S_DEFAULT: u64 = 3600;
+/// How fast a disk is read again unless told otherwise: 4 TB take eleven days.
+pub const SCRUB_BYTES_PER_S_DEFAULT: u64 = 4 * 1024 * 1024;
 /// How long a disk may be out unless told otherwise, in seconds.
 pub const DEVICE_PATIENCE_S_DEFAULT: u64 = 300;
 /// How long a node may be away before others stand in for its disks, in seconds.
@@ -146,6 +148,9 @@ pub struct StorageSection {
     /// The same for all disks of a node that does not answer.
     #[serde(default = "default_node_patience_s")]
     pub node_patience_s: u64,
+    /// How fast each disk is read again and verified, in bytes a second; the disks of a node go at one pace.
+    #[serde(default = "default_scrub_bytes_per_s")]
+    pub scrub_bytes_per_s: u64,
     /// Deliberate faults, for measurements only.
     #[serde(default)]
     pub faults: FaultSection,
@@ -399,6 +404,10 @@ fn default_reclaim_delay_s() -> u64 {
 
 fn default_device_patience_s() -> u64 {
     DEVICE_PATIENCE_S_DEFAULT
+}
+
+fn default_scrub_bytes_per_s() -> u64 {
+    SCRUB_BYTES_PER_S_DEFAULT
 }
 
 fn default_node_patience_s() -> u64 {

@@ -73,6 +73,7 @@ pub(super) fn node_config(config: &Config, section: &StorageSection, cluster: Cl
         reclaim_delay_ms: section.reclaim_delay_s * 1000,
         device_patience: Duration::from_secs(section.device_patience_s),
         node_patience: Duration::from_secs(section.node_patience_s),
+        scrub_bytes_per_second: section.scrub_bytes_per_s,
         ..WorkOptions::default()
     };
     settings.sync_delay = Duration::from_millis(section.faults.sync_delay_ms);

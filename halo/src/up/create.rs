@@ -256,6 +256,7 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
         reclaim_delay_s: crate::config::RECLAIM_DELAY_S_DEFAULT,
         device_patience_s: crate::config::DEVICE_PATIENCE_S_DEFAULT,
         node_patience_s: crate::config::NODE_PATIENCE_S_DEFAULT,
+        scrub_bytes_per_s: crate::config::SCRUB_BYTES_PER_S_DEFAULT,
         faults: FaultSection::default(),
     });
     let tls = plan.tls.then(|| TlsSection {

@@ -145,6 +145,12 @@ pub enum RingRefusal {
     /// The change is an abort already.
     #[error("the change is being taken back already")]
     AbortingAlready,
+    /// The change is no new ring.
+    #[error(
+        "this change is about a device: `halo admin device replace` takes back that it failed, `halo admin device fail` \
+         that it is in use again"
+    )]
+    AboutDevices,
 }
 
 impl RingState {
@@ -217,6 +223,10 @@ impl RingState {
         };
         if self.reason == Reason::Abort {
             return Err(RingRefusal::AbortingAlready);
+        }
+        // What the ring before stood for is no longer known to be whole once a device has failed or returned.
+        if self.reason == Reason::Device {
+            return Err(RingRefusal::AboutDevices);
         }
         let mut back = previous.clone();
         back.failed.clone_from(&self.current.failed);
@@ -418,7 +428,10 @@ mod tests {
         assert!(failed.stood_in_for.is_empty());
         let back = failed.devices(&seven, false, Says::Operator, 3).unwrap();
         assert_eq!(back.stood_in_for, seven);
-        assert_eq!(back.abort(4).unwrap().stood_in_for, seven);
+        let moving = first().apply(file(4), 2).unwrap();
+        let lost = moving.devices(&seven, true, Says::Operator, 3).unwrap();
+        let back_again = lost.devices(&seven, false, Says::Operator, 4).unwrap();
+        assert_eq!(back_again.abort(5).unwrap().stood_in_for, seven);
         let done = back.fenced(5).unwrap().retired(5, 4).unwrap();
         assert!(done.stood_in_for.is_empty());
         assert!(done.apply(file(4), 5).unwrap().stood_in_for.is_empty());

@@ -73,6 +73,8 @@ pub struct LiveRing {
     pub epoch: u64,
     /// The table, with failed devices stood in for.
     pub ring: Arc<Ring>,
+    /// The table as its builder made it.
+    pub whole: Arc<Ring>,
 }
 
 /// The live rings of one policy, at most two.
@@ -145,6 +147,7 @@ impl LiveRings {
         Self {
             current: LiveRing {
                 epoch: ring.version(),
+                whole: Arc::clone(&ring),
                 ring,
             },
             previous: None,
@@ -193,6 +196,14 @@ impl LiveRings {
     pub fn own_spot_before(&self, device: DeviceId, placement: u64) -> Option<Spot> {
         let previous = self.previous.as_ref()?;
         own_spot(&previous.ring, device, placement, self.code)
+    }
+
+    /// True when the device has a partition in the current ring only because it stands in for a failed one.
+    #[must_use]
+    pub fn stands_in(&self, device: DeviceId, placement: u64) -> bool {
+        let LiveRing { ring, whole, .. } = &self.current;
+        own_spot(ring, device, placement, self.code).is_some()
+            && own_spot(whole, device, placement, self.code).is_none()
     }
 
     /// True while two rings are live.
@@ -430,10 +441,16 @@ pub(super) fn read_file(
     }
     let whole = RingFile::assemble(&pieces).map_err(|e| e.to_string())?;
     let failed = file.failed.iter().copied().map(ring::DeviceId).collect();
-    let ring = whole.ring().map_err(|e| e.to_string())?.without(&failed);
+    let whole = Arc::new(whole.ring().map_err(|e| e.to_string())?);
+    let ring = if file.failed.is_empty() {
+        Arc::clone(&whole)
+    } else {
+        Arc::new(whole.without(&failed))
+    };
     Ok(LiveRing {
         epoch: file.epoch,
-        ring: Arc::new(ring),
+        ring,
+        whole,
     })
 }
 

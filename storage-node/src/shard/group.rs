@@ -69,6 +69,8 @@ pub(crate) struct ShardGroup {
     proposed: Mutex<Instant>,
     /// Whether this node's clock differed from most voters' at the last look.
     clock_off: AtomicBool,
+    /// The shard's leader does not count this node as a member.
+    departed: AtomicBool,
 }
 
 impl ShardGroup {
@@ -123,6 +125,7 @@ impl ShardGroup {
             receiving: tokio::sync::Mutex::new(None),
             proposed: Mutex::new(Instant::now()),
             clock_off: AtomicBool::new(false),
+            departed: AtomicBool::new(false),
             node,
             raft,
             log,
@@ -357,6 +360,11 @@ impl ShardGroup {
         self.metrics().membership_config.voter_ids().map(NodeId).collect()
     }
 
+    /// Keeps this replica out of elections, or lets it stand again: the leader does not count this node as a member.
+    pub(crate) fn set_departed(&self, departed: bool) {
+        self.departed.store(departed, Ordering::Relaxed);
+    }
+
     /// Stops this replica for good, with a reason for the operator.
     pub(crate) fn stop(&self, reason: String) {
         tracing::error!(shard = %self.shard, %reason, "this replica stops");
@@ -376,7 +384,11 @@ impl ShardGroup {
         let off = self.clock_is_off(&metrics);
         self.clock_off.store(off, Ordering::Relaxed);
         let config = self.raft.runtime_config();
-        config.elect(!off);
+        // Whoever is asked to vote or sent something again is a member again.
+        if metrics.state != ServerState::Candidate {
+            self.departed.store(false, Ordering::Relaxed);
+        }
+        config.elect(!off && !self.departed.load(Ordering::Relaxed));
         // Without heartbeats the others elect another leader.
         config.heartbeat(!off && !self.handover.is_quiet());
         if off && metrics.state == ServerState::Leader {

@@ -274,6 +274,14 @@ impl Shards {
         self.group(shard).ok()?.metrics().current_leader.map(NodeId)
     }
 
+    /// Keeps the replica of a shard out of elections because this node is no member any more, or lets it stand again.
+    /// As soon as a leader sends it something, it is a member as any other.
+    pub fn set_departed(&self, shard: ShardId, departed: bool) {
+        if let Ok(group) = self.group(shard) {
+            group.set_departed(departed);
+        }
+    }
+
     /// Who leads a shard, as it changes.
     ///
     /// # Errors

@@ -1,13 +1,19 @@
 """Devices that fill up, refuse writes, or lose and change bytes."""
 
+import json
 import os
 import random
 import shutil
 import subprocess
+import time
 
+from cases.rings import create_bucket, halo, until, variables
 from load import Load
 
 TMPFS_MIB = 400
+FAST_SCRUB = {"HALO_STORAGE__SCRUB_BYTES_PER_S": str(400 << 20)}
+#: A device rests for a minute between two passes.
+SCRUB_SECONDS_MAX = 300
 
 
 class Tmpfs:
@@ -96,8 +102,56 @@ def damaged(world):
         return {**figures, "bytes changed": changed, "damaged records met": found}
 
 
+def rots(world):
+    """Bits of a running node's segments flip, and no client reads them: scrub finds them, and repair mends them."""
+    with variables(FAST_SCRUB), world.cluster("rots", extra=("--devices", "2")) as cluster:
+        cluster.admin("policy", "create", "ec-2-1", "--data-fragments", "2", "--parity", "1")
+        s3 = cluster.boto()
+        written = {}
+        for policy in (None, "ec-2-1"):
+            bucket = policy or "copies"
+            create_bucket(s3, bucket, policy)
+            for number in range(world.pick(60, 300)):
+                body = os.urandom(200_000 + number)
+                s3.put_object(Bucket=bucket, Key=f"{number}", Body=body)
+                written[bucket, f"{number}"] = body
+        devices = [d["device"] for d in cluster.status()["devices"] if d["node"] == 3]
+        changed = sum(flip(cluster.data / "node-3" / f"device-{number}") for number in (0, 1))
+        begun = time.monotonic()
+        until(lambda: found_by_scrub(cluster, devices) > 0, SCRUB_SECONDS_MAX, "scrub to find damage",
+              lambda: cluster.admin("repair", "status")["scrubs"])
+        found = time.monotonic() - begun
+        until(lambda: is_sound(cluster, devices), SCRUB_SECONDS_MAX, "a scrub without findings",
+              lambda: cluster.admin("repair", "status")["scrubs"])
+        mended = time.monotonic() - begun
+        cluster.wait_healed(180)
+        verified = json.loads(halo(cluster, "admin", "verify", "--read", "--json", "--data", cluster.data).stdout)
+        assert verified["whole"], verified
+        for (bucket, key), body in written.items():
+            assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == body, (bucket, key)
+    return {"bits flipped": changed, "first found after": f"{found:.1f} s", "a whole pass without a finding after": f"{mended:.1f} s"}
+
+
+def found_by_scrub(cluster, devices):
+    return sum(max(s["damaged"], s["last_damaged"] or 0) for s in cluster.admin("repair", "status")["scrubs"] if s["device"] in devices)
+
+
+def is_sound(cluster, devices):
+    """The last whole pass over each device found nothing, and it was not the first."""
+    scrubs = {scrub["device"]: scrub for scrub in cluster.admin("repair", "status")["scrubs"]}
+    return all(scrubs[device]["passes"] > 1 and scrubs[device]["last_damaged"] == 0 for device in devices)
+
+
 def damage(folder):
-    """Flips a bit in every 64 KiB of half of the segments, and cuts the last third of the largest."""
+    """Flips bits, and cuts the last third of the largest segment."""
+    changed = flip(folder)
+    largest = max(folder.glob("*.seg"), key=lambda path: path.stat().st_size)
+    os.truncate(largest, largest.stat().st_size * 2 // 3)
+    return changed
+
+
+def flip(folder):
+    """Flips a bit in every 64 KiB of half of the segments."""
     dice = random.Random(3)
     segments = sorted(folder.glob("*.seg"))
     changed = 0
@@ -113,8 +167,6 @@ def damage(folder):
                 file.seek(at)
                 file.write(bytes([old[0] ^ 1 << dice.randrange(8)]))
                 changed += 1
-    largest = max(segments, key=lambda path: path.stat().st_size)
-    os.truncate(largest, largest.stat().st_size * 2 // 3)
     return changed
 
 

@@ -1,6 +1,5 @@
 """Disks and nodes that leave and come, by themselves and by an operator's word, under load."""
 
-import contextlib
 import json
 import os
 import re
@@ -8,9 +7,9 @@ import shutil
 import subprocess
 import time
 
+from cases.rings import create_bucket, failed, halo, ring, until, variables, wait_settled
 from load import BUCKET, Load
 
-SETTLE_SECONDS_MAX = 300
 #: How long a disk may be out in these cases, in seconds, instead of five minutes.
 PATIENCE_SECONDS = 3
 PATIENCE = {"HALO_STORAGE__DEVICE_PATIENCE_S": str(PATIENCE_SECONDS), "HALO_STORAGE__NODE_PATIENCE_S": "20"}
@@ -136,6 +135,61 @@ def node_drained(world):
     return {**figures, "while it holds data": holds.strip(), "while it runs": answers.strip(), "when it comes back": rejoin}
 
 
+def policies_follow(world):
+    """Two policies beside the default one: a node's disk is added to each ring, and one word drains it of all."""
+    with world.cluster("policies") as cluster:
+        cluster.admin("policy", "create", "pair", "--copies", "2")
+        cluster.admin("policy", "create", "ec-2-1", "--data-fragments", "2", "--parity", "1")
+        s3, written = cluster.boto(), {}
+        for policy in ("pair", "ec-2-1"):
+            create_bucket(s3, policy, policy)
+            for number in range(world.pick(40, 200)):
+                body = os.urandom(50_000 + number)
+                s3.put_object(Bucket=policy, Key=f"{number}", Body=body)
+                written[policy, f"{number}"] = body
+        with Load(cluster, world.folder / "policies") as load:
+            load.run(world.pick(2, 5))
+            cluster.nodes = 4
+            cluster.up()
+            for words in ((), ("--policy", "pair"), ("--policy", "ec-2-1")):
+                cluster.admin("device", "add", "3", *words)
+                wait_settled(cluster)
+            assert holds_partitions(cluster, 3) == {"Policy-0", "pair", "ec-2-1"}, cluster.admin("policy", "list")
+            # One ring alone, then all that name the node.
+            one = cluster.admin("device", "drain", "3", "--policy", "pair", "--min-part-hours", "0")["done"]
+            wait_settled(cluster)
+            assert holds_partitions(cluster, 3) == {"Policy-0", "ec-2-1"}, one
+            held = cluster.refused("node", "remove", "4")
+            all_of_them = cluster.admin("node", "drain", "4", "--min-part-hours", "0")["done"]
+            wait_settled(cluster)
+            assert holds_partitions(cluster, 3) == set(), all_of_them
+            until(lambda: voters(cluster, 4) == 0, 120, "the seats to move", lambda: cluster.status()["shards"])
+            cluster.kill(4)
+            cluster.admin("node", "remove", "4")
+            cluster.nodes = 3
+            cluster.up()
+            until(lambda: cluster.status()["healthy"], 60, "the cluster to be healthy", cluster.status)
+        cluster.wait_healed(120)
+        figures = load.verify()
+        verified = json.loads(halo(cluster, "admin", "verify", "--read", "--json", "--data", cluster.data).stdout)
+        assert verified["whole"], verified
+        for (bucket, key), body in written.items():
+            assert cluster.boto().get_object(Bucket=bucket, Key=key)["Body"].read() == body, (bucket, key)
+    return {**figures, "one ring": one, "all rings": all_of_them, "while it holds data": held.strip()}
+
+
+def holds_partitions(cluster, device):
+    """The policies whose live ring gives the device something."""
+    held = set()
+    for policy in cluster.admin("policy", "list")["policies"]:
+        file = cluster.data / ("object.builder" if policy["id"] == 0 else f"object-{policy['id']}.builder")
+        if file.exists():
+            devices = json.loads(halo(cluster, "ring", file, "--json").stdout)["devices"]
+            if any(one["id"] == device and one["partitions"] > 0 for one in devices):
+                held.add(policy["name"])
+    return held
+
+
 def node_lost(world):
     """One of four nodes is lost for good: others stand in by themselves, then an operator removes it."""
     with variables(PATIENCE), world.cluster("lost", nodes=4) as cluster:
@@ -161,93 +215,6 @@ def node_lost(world):
     return {**figures, "all copies again after": f"{whole:.1f} s, of which 20 s of patience"}
 
 
-def ring_refusals(world):
-    """Ring files that are damaged, older, another cluster's, with unknown devices, too small, or without a failure domain."""
-    said = {}
-    with world.cluster("rings") as cluster, world.cluster("other-rings", extra=("--devices", "2")) as other:
-        cluster.boto().create_bucket(Bucket=BUCKET)
-        live = (cluster.data / "object.ring").read_bytes()
-        damaged = cluster.data / "damaged.ring"
-        damaged.write_bytes(live[:-40] + bytes(40))
-        said["damaged"] = refuse(cluster, damaged)
-        (cluster.data / "words.ring").write_text("not a ring")
-        said["no ring"] = refuse(cluster, cluster.data / "words.ring")
-        said["older"] = refuse(cluster, cluster.data / "object.ring")
-        said["another cluster's"] = refuse(cluster, changed(other, "theirs", ("set_weight", "d0", "50")))
-        said["unknown devices"] = refuse(cluster, changed(cluster, "unknown", ("add", "r1z9-127.0.0.1:7999/d0", "100")))
-        said["too small"] = build_refused(cluster, ("set_weight", "d1", "0"))
-        said["another partition count"] = refuse(cluster, fresh(cluster))
-        thinner = changed(other, "thinner", ("set_weight", "d4", "10"), ("set_weight", "d5", "10"))
-        said["a failure domain less"] = refuse(other, thinner)
-        assert "fewer" in said["a failure domain less"], said["a failure domain less"]
-        twice = ("set_weight", "d0", "50"), ("rebalance", "--force"), ("set_weight", "d2", "50")
-        said["two copies of a partition at once"] = refuse(other, changed(other, "twice", *twice))
-    return said
-
-
-def changed(cluster, name, *steps):
-    builder = cluster.data / f"{name}.builder"
-    shutil.copyfile(cluster.data / "object.builder", builder)
-    return build(cluster, builder, *steps)
-
-
-def build(cluster, builder, *steps):
-    for step in (*steps, ("rebalance", "--force"), ("write_ring", str(builder) + ".ring")):
-        done = halo(cluster, "ring", builder, *step)
-        assert done.returncode in (0, 1), f"{step}: {done.stdout}{done.stderr}"
-    return str(builder) + ".ring"
-
-
-def build_refused(cluster, step):
-    """Too few devices for the copies: the builder says so before there is a file."""
-    builder = cluster.data / "small.builder"
-    shutil.copyfile(cluster.data / "object.builder", builder)
-    halo(cluster, "ring", builder, *step)
-    done = halo(cluster, "ring", builder, "rebalance")
-    assert done.returncode == 2, done.stdout + done.stderr
-    return (done.stderr or done.stdout).strip().splitlines()[-1]
-
-
-def fresh(cluster):
-    """A ring of the same devices with another number of partitions."""
-    builder = cluster.data / "fresh.builder"
-    devices = json.loads(halo(cluster, "ring", cluster.data / "object.builder", "--json").stdout)["devices"]
-    assert halo(cluster, "ring", builder, "create", "6", "3", "0").returncode == 0
-    for device in devices:
-        words = ("--zone", device["zone"], "--region", device["region"], "--node", device["node"], "--address",
-                 device["address"], "--name", device["name"], "--weight", "100")
-        done = halo(cluster, "ring", builder, "add", *words)
-        assert done.returncode == 0, done.stderr
-    for _ in range(3):
-        path = build(cluster, builder)
-    return path
-
-
-def refuse(cluster, file):
-    done = halo(cluster, "ring", "apply", file, "--data", cluster.data)
-    assert done.returncode == 1, f"{file} was not refused: {done.stdout}"
-    return done.stderr.strip()
-
-
-def halo(cluster, *words):
-    return subprocess.run([cluster.halo, *map(str, words)], capture_output=True, text=True, timeout=120)
-
-
-def ring(cluster, *words):
-    done = halo(cluster, "ring", *words, "--json", "--data", cluster.data)
-    assert done.returncode == 0, f"halo ring {words}: {done.stderr}"
-    return json.loads(done.stdout)
-
-
-def failed(cluster):
-    return ring(cluster, "status")["failed_devices"]
-
-
-def wait_settled(cluster):
-    settled = lambda: ring(cluster, "status")["phase"] == "settled"  # noqa: E731
-    until(settled, SETTLE_SECONDS_MAX, "one ring to be live", lambda: ring(cluster, "status"))
-
-
 def voters(cluster, node):
     shards = cluster.status()["shards"]
     assert all(shard["members"] for shard in shards)
@@ -265,25 +232,3 @@ def blobs_on(cluster, device):
 def verify_all(cluster):
     verified = json.loads(halo(cluster, "admin", "verify", BUCKET, "--json", "--data", cluster.data).stdout)
     assert verified["whole"], verified
-
-
-@contextlib.contextmanager
-def variables(values):
-    """Variables for the processes started inside."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def until(condition, seconds, what, seen=lambda: ""):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}; last seen: {seen()}"
-        time.sleep(0.3)

@@ -56,10 +56,8 @@ impl Held {
     async fn order(&self, order: Order, seed: u64) -> Result<(), String> {
         let client = &self.client;
         let policies = client.placed_policies();
-        let policy = policies[(seed % policies.len().max(1) as u64) as usize..]
-            .first()
-            .copied();
-        let policy = policy.ok_or("this proxy knows no ring")?;
+        let which = seed % policies.len().max(1) as u64;
+        let policy = *policies.get(which as usize).ok_or("this proxy knows no ring")?;
         match order {
             Order::Weigh(device, quarters) => self.weigh(policy, device, f64::from(quarters) / 4.0, seed).await,
             Order::Abort => told(client.abort_ring(policy, DEADLINE).await),

@@ -6,6 +6,7 @@
 //! the node that has it. Nothing here removes a blob without the metadata log's word (DUR-3).
 
 mod buckets;
+mod departed;
 mod fragments;
 mod lost_devices;
 mod mend;
@@ -83,6 +84,7 @@ pub(crate) fn start(workshop: &Workshop, stop: &CancellationToken) -> Vec<JoinHa
         run(stop, moving::conduct(workshop.clone())),
         run(stop, repair::run(workshop.clone())),
         run(stop, seats::run(workshop.clone())),
+        run(stop, departed::run(workshop.clone())),
         run(stop, lost_devices::run(workshop.clone())),
     ]
 }

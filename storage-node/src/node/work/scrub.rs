@@ -104,7 +104,8 @@ impl ScrubNote {
     }
 
     /// How far this pass is, in percent: keys are spread evenly over the placements.
-    fn percent(&self) -> u64 {
+    #[must_use]
+    pub fn percent(&self) -> u64 {
         let after = self.after.as_deref().and_then(of_text);
         after.map_or(0, |key| {
             u64::try_from((u128::from(key.placement) * 100) >> 64).unwrap_or(100)
@@ -231,11 +232,8 @@ fn line(note: &ScrubNote) -> String {
     let last = match &note.last {
         None => "no whole pass yet".to_owned(),
         Some(last) => format!(
-            "last whole pass ended at {} ms: {} blobs, {} bytes, {} damaged",
-            last.ended_ms.unwrap_or_default(),
-            last.blobs,
-            last.bytes,
-            last.damaged
+            "the last whole pass read {} blobs, {} bytes, {} damaged",
+            last.blobs, last.bytes, last.damaged
         ),
     };
     format!(

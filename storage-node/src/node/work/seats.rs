@@ -20,7 +20,7 @@ const NAME: &str = "seats of shards";
 /// Voters of a shard, when there are as many nodes.
 const VOTERS: usize = 3;
 /// How long the nodes may take to say something of themselves.
-const LOOK_DEADLINE: Duration = Duration::from_secs(3);
+pub(super) const LOOK_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a new member may take to receive its shard.
 const JOIN_DEADLINE: Duration = Duration::from_secs(600);
 /// How long a change of members may take.

@@ -46,8 +46,11 @@ fn last_key(placement: u64) -> BlobKey {
 }
 
 /// The partitions that `device` holds by the current ring and not by the one before, or not at the same slot where that
-/// matters, in order; or all of them when it was stood in for meanwhile (HEAL-1): what was written then went elsewhere.
-/// None while one ring is live.
+/// matters, in order. None while one ring is live.
+///
+/// Two rings do not tell everything when a change was overtaken by another (HEAL-1). A device that was stood in for
+/// meanwhile receives all its partitions: what was written then went elsewhere. One that stands in may have begun to
+/// under a ring that is gone, and receives what it stands in for whatever the ring before says.
 pub(in crate::node::work) fn arrivals(live: &LiveRings, device: DeviceId) -> Vec<u32> {
     if live.previous.is_none() {
         return Vec::new();
@@ -57,7 +60,8 @@ pub(in crate::node::work) fn arrivals(live: &LiveRings, device: DeviceId) -> Vec
     let arrives = |partition: &u32| {
         let placement = Span::of(*partition, ring.part_power()).first;
         let now = live.own_spot(device, placement);
-        now.is_some() && (missed_writes || now != live.own_spot_before(device, placement))
+        let uncertain = missed_writes || live.stands_in(device, placement);
+        now.is_some() && (uncertain || now != live.own_spot_before(device, placement))
     };
     ring.partition_ids()
         .map(|partition| partition.0)
@@ -137,6 +141,7 @@ pub(in crate::node::work) mod tests {
         let mut live = LiveRings::only(Arc::new(builder.ring().unwrap()));
         live.previous = Some(LiveRing {
             epoch: before.version(),
+            whole: Arc::clone(&before),
             ring: before,
         });
         live
@@ -179,6 +184,23 @@ pub(in crate::node::work) mod tests {
         assert!(receivers(&live).contains(&(device, held as u64)));
     }
 
+    /// A device failed, came back and failed again before its first return was over: what was written in between is not
+    /// where others stand in, although the rings before and after both name them.
+    #[test]
+    fn heal_1_who_stands_in_receives_that_whatever_the_ring_before_says() {
+        let whole = growing().current.ring;
+        let failed = std::collections::BTreeSet::from([ring::DeviceId(1)]);
+        let mut live = LiveRings::only(Arc::new(whole.without(&failed)));
+        live.current.whole = Arc::clone(&whole);
+        live.previous = Some(live.current.clone());
+        let stood_in = whole
+            .partition_ids()
+            .filter(|id| whole.primaries(*id).contains(&ring::DeviceId(1)));
+        let received: usize = (0..4).map(|device| arrivals(&live, DeviceId(device)).len()).sum();
+        assert_eq!(received, stood_in.count());
+        assert_eq!(received, 12);
+    }
+
     #[test]
     fn reb_1_a_new_device_receives_its_share_from_those_who_had_it() {
         let live = growing();
@@ -199,7 +221,12 @@ pub(in crate::node::work) mod tests {
         let ring = growing().current.ring;
         let failed = std::collections::BTreeSet::from([ring::DeviceId(1)]);
         let mut live = LiveRings::only(Arc::new(ring.without(&failed))).keeping(kind);
-        live.previous = Some(LiveRing { epoch: 0, ring });
+        live.current.whole = Arc::clone(&ring);
+        live.previous = Some(LiveRing {
+            epoch: 0,
+            whole: Arc::clone(&ring),
+            ring,
+        });
         let mut received = 0;
         for device in (0..4).map(DeviceId) {
             for partition in arrivals(&live, device) {
