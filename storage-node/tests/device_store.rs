@@ -110,6 +110,43 @@ async fn the_device_conforms_on_a_disk_in_memory_with_slow_syncs() {
     conforms(&device, CLUSTER).await;
 }
 
+/// Noticed as a disk that fails is: the watch over devices reads the same state.
+#[tokio::test(flavor = "multi_thread")]
+async fn heal_1_a_disk_that_hangs_says_so_until_it_goes_on() {
+    let faults = Arc::new(DiskFaults::default());
+    let parts = Parts {
+        disk: Arc::new(FaultyDisk::new(Arc::new(MemoryDisk::default()), Arc::clone(&faults))),
+        index: Arc::new(MapIndex::default()),
+        clock: Arc::new(SystemClock),
+        dice: Arc::new(SystemDice),
+    };
+    let options = DeviceOptions {
+        hangs_after: Duration::ZERO,
+        ..options()
+    };
+    let (device, _) = DiskDevice::open_parts(parts, IDENTITY, options).unwrap();
+    let hang = Arc::clone(&faults);
+    let (held, release) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel::<()>());
+    let holder = std::thread::spawn(move || {
+        let _hang = hang.hang.lock();
+        held.0.send(()).unwrap();
+        release.1.recv().unwrap();
+    });
+    held.1.await.unwrap();
+    let writer = device.clone();
+    let put = tokio::spawn(async move { writer.put(blob(5, 1000)).await });
+    while device.usage().state == DeviceState::Ok {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(device.usage().state, DeviceState::ReadOnly);
+    assert!(device.usage().why.unwrap().contains("hangs"));
+    release.0.send(()).unwrap();
+    holder.join().unwrap();
+    put.await.unwrap().unwrap();
+    assert_eq!(device.usage().state, DeviceState::Ok);
+    assert!(holds(&device, &blob(5, 1000)).await);
+}
+
 #[tokio::test]
 async fn the_device_in_memory_conforms() {
     conforms(&MemoryDevice::new(CLUSTER, 64 << 20), CLUSTER).await;

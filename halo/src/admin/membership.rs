@@ -2,6 +2,7 @@
 //! rings of all policies that it concerns.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -15,6 +16,11 @@ use crate::admin_api::nodes::{KnownNode, Nodes, RemoveNode};
 use crate::terminal;
 use crate::up::cluster::Cluster;
 use crate::up::shrink;
+
+/// How long a node that was started a moment ago may take to be heard of.
+const START_MAX: Duration = Duration::from_secs(10);
+/// The pause between two looks.
+const START_LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Subcommand, Debug)]
 pub(super) enum NodeAction {
@@ -83,13 +89,26 @@ pub(super) async fn add_device(
 ) -> anyhow::Result<()> {
     let mut desks = Desks::open_one(client, data, &wanted.how).await?;
     let nodes: Nodes = client.get("/v1/nodes").await?;
-    let status: Status = client.get("/v1/status").await?;
+    let status = status_with(client, wanted.device).await?;
     let number = wanted.device;
+    desks.check_applied(DeviceId(number))?;
     for builder in desks.builders() {
         builder.add_numbered(describe(&wanted, &nodes.nodes, &status, builder)?)?;
     }
     let done = desks.apply(&format!("device {number} gets its share")).await?;
     shown.show(&done, || terminal::line(&done.done))
+}
+
+/// The cluster's status; a node that was started a moment ago may not be heard of yet.
+async fn status_with(client: &AdminClient, device: u32) -> anyhow::Result<Status> {
+    let begun = Instant::now();
+    loop {
+        let status: Status = client.get("/v1/status").await?;
+        if status.devices.iter().any(|line| line.device == device) || begun.elapsed() > START_MAX {
+            return Ok(status);
+        }
+        tokio::time::sleep(START_LOOK).await;
+    }
 }
 
 pub(super) async fn drain_device(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use clock::{Dice, SystemClock, SystemDice, WallClock};
-use ring::{Builder, Device, Ring};
+use ring::{Builder, Device, DeviceId, Ring};
 
 use super::client::AdminClient;
 use crate::admin_api::model::DoneLine;
@@ -140,6 +140,19 @@ impl<'a> Desks<'a> {
 
     pub(super) fn builders(&mut self) -> impl Iterator<Item = &mut Builder> {
         self.desks.iter_mut().map(|desk| &mut desk.builder)
+    }
+
+    /// Refuses when a builder has the device and the live ring has not.
+    pub(super) fn check_applied(&self, device: DeviceId) -> anyhow::Result<()> {
+        let waits =
+            |desk: &&Desk| desk.builder.devices().any(|one| one.id == device) && desk.live.device(device).is_none();
+        if let Some((_, ring)) = self.desks.iter().find(waits).and_then(|desk| desk.files.as_ref()) {
+            bail!(
+                "the builder has device {device} already, and the ring it made is not applied yet: `halo ring apply {}`",
+                ring.display()
+            );
+        }
+        Ok(())
     }
 
     /// How many copies of partitions the live rings give to such devices.
@@ -313,7 +326,7 @@ fn policy_path(path: &str, policy: &PolicyLine) -> String {
 
 /// Copies that a ring still gives to drained devices: a rebalance moves one copy of a partition at a time.
 fn waiting(ring: &Ring) -> usize {
-    let drained = |id: &&ring::DeviceId| ring.device(**id).is_some_and(|device| device.weight == 0.0);
+    let drained = |id: &&DeviceId| ring.device(**id).is_some_and(|device| device.weight == 0.0);
     let copies = ring
         .partition_ids()
         .flat_map(|partition| ring.primaries(partition).iter());

@@ -208,13 +208,14 @@ fn moved(live: &Ring, new: &Ring, partition: PartitionId) -> Option<PartitionMov
     (!from.is_empty() || !to.is_empty()).then_some(PartitionMove { partition, from, to })
 }
 
-/// Ids are never reused within one builder: the same id with another node or name is another builder's. Rings without
-/// any device in common are of two clusters as well.
+/// The same id with another node or name is another builder's. Rings without any device in common, or with all of them at
+/// other addresses, are of two clusters as well.
 fn same_cluster(live: &Ring, new: &Ring) -> Result<(), ChangeRefused> {
-    let mut common = 0;
+    let (mut common, mut same_place) = (0, 0);
     for device in new.devices() {
         let Some(known) = live.device(device.id) else { continue };
         common += 1;
+        same_place += usize::from(known.address == device.address);
         if (known.node, &known.name) != (device.node, &device.name) {
             return Err(ChangeRefused::OtherDevice {
                 id: device.id,
@@ -227,6 +228,14 @@ fn same_cluster(live: &Ring, new: &Ring) -> Result<(), ChangeRefused> {
     }
     if common == 0 {
         Err(ChangeRefused::OtherCluster)
+    } else if same_place == 0 {
+        let mut places = live.devices().filter_map(|known| Some((known, new.device(known.id)?)));
+        let (known, device) = places.next().ok_or(ChangeRefused::OtherCluster)?;
+        Err(ChangeRefused::OtherMachines {
+            id: known.id,
+            live: known.address.clone(),
+            new: device.address.clone(),
+        })
     } else {
         Ok(())
     }

@@ -29,6 +29,19 @@ pub enum ChangeRefused {
     /// No device is in both rings.
     #[error("this ring and the live one have no device in common: is it of another cluster or policy?")]
     OtherCluster,
+    /// Every device has another address than in the live ring.
+    #[error(
+        "device {id} is at {new} in this ring and at {live} in the live one, and no device is where it was: is it of \
+         another cluster? Machines that got new addresses keep their old ones in the ring: nodes are not found by it"
+    )]
+    OtherMachines {
+        /// The first device of both.
+        id: DeviceId,
+        /// Its address in the live ring.
+        live: String,
+        /// Its address in the file.
+        new: String,
+    },
     /// One id means two devices.
     #[error(
         "device {id} is {live_name} of node {live_node} in the live ring, and {new_name} of node {new_node} in this one: \

@@ -95,6 +95,23 @@ fn a_ring_that_does_not_follow_is_refused() {
         "{refused}"
     );
 
+    // Two clusters may count their nodes and name their devices alike.
+    let mut twin = builder(
+        8,
+        3,
+        even(3, 2, 2).into_iter().map(|device| Device {
+            address: format!("twin-{}:1", device.node),
+            ..device
+        }),
+    );
+    balanced(&mut twin);
+    twin.set_weight(DeviceId(0), 50.0).unwrap();
+    let refused = Change::between(&live, &balanced(&mut twin)).unwrap_err();
+    assert!(
+        matches!(refused, ChangeRefused::OtherMachines { id: DeviceId(0), .. }),
+        "{refused}"
+    );
+
     for id in 0..12 {
         other.remove(DeviceId(id)).unwrap();
     }

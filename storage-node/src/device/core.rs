@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use clock::{Dice, WallClock};
 use metadata::model::PolicyId;
@@ -51,6 +52,8 @@ pub(super) struct Core {
     pub(super) books: Mutex<Accounts>,
     pub(super) status: Status,
     pub(super) counters: Counters,
+    /// Since when the writer waits for the disk.
+    pub(super) at_disk_since: Mutex<Option<Instant>>,
     /// Victims that reclaim gave up, with the number of living blobs they had then.
     pub(super) blocked: Mutex<BTreeMap<u64, u64>>,
     pub(super) _lock: Box<dyn Send + Sync>,
@@ -242,8 +245,22 @@ impl Core {
         )
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    /// Whether the device serves. One whose disk hangs takes no writes as long as that lasts: nothing has failed yet, and it
+    /// may all be done in the end.
+    fn state(&self) -> (DeviceState, Option<String>) {
         let (state, why) = self.status.get();
+        let waits = self.at_disk_since.lock().map(|since| since.elapsed());
+        match waits.filter(|waits| state == DeviceState::Ok && *waits > self.options.hangs_after) {
+            Some(waits) => {
+                let why = format!("the disk hangs: a write has been under way for {} s", waits.as_secs());
+                (DeviceState::ReadOnly, Some(why))
+            }
+            None => (state, why),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let (state, why) = self.state();
         let (used_bytes, capacity_bytes) = self.space();
         let books = self.books.lock();
         let blocked = self.blocked.lock();

@@ -420,7 +420,10 @@ fn commit_group(writer: &mut Writer, first: Job, queue: &mut mpsc::UnboundedRece
             next = queue.try_recv().ok();
         }
     }
+    let core = Arc::clone(&writer.core);
+    *core.at_disk_since.lock() = Some(std::time::Instant::now());
     let answers = writer.commit(&ops);
+    *core.at_disk_since.lock() = None;
     drop((ops, permits));
     for (reply, answer) in replies.into_iter().zip(answers) {
         // A caller that went away does not mind: its write is done all the same.

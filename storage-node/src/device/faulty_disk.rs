@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::disk::{Disk, DiskFile};
 
 /// The faults of one disk; shared with the test that turns them on and off.
@@ -20,6 +22,8 @@ pub struct DiskFaults {
     pub no_space: AtomicBool,
     /// Reads fail with an I/O error.
     pub fail_reads: AtomicBool,
+    /// Syncs do not return while somebody else holds this.
+    pub hang: Mutex<()>,
     /// Syncs begun, failed ones included.
     pub syncs: AtomicU64,
 }
@@ -114,6 +118,7 @@ impl DiskFile for FaultyFile {
         if delay > 0 {
             std::thread::sleep(Duration::from_micros(delay));
         }
+        drop(self.faults.hang.lock());
         if self.faults.fail_syncs.load(Ordering::Relaxed) {
             return Err(io_error());
         }

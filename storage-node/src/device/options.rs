@@ -1,5 +1,7 @@
 //! The settings of a device. Each device gets only its own.
 
+use std::time::Duration;
+
 /// What to do with a folder that holds no segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnEmpty {
@@ -32,6 +34,8 @@ pub struct DeviceOptions {
     pub queue_bytes: usize,
     /// Reads on the blocking pool at once.
     pub reads_at_once: usize,
+    /// A group of writes that the disk has not finished after this time makes the device say that its disk hangs.
+    pub hangs_after: Duration,
     /// What to do with an empty folder.
     pub on_empty: OnEmpty,
 }
@@ -54,6 +58,7 @@ impl Default for DeviceOptions {
             queue_blobs: 1024,
             queue_bytes: 64 << 20,
             reads_at_once: 64,
+            hangs_after: Duration::from_secs(20),
             on_empty: OnEmpty::Format,
         }
     }

@@ -105,6 +105,7 @@ pub(super) fn open(
         books: Mutex::default(),
         status: Status::default(),
         counters: Counters::default(),
+        at_disk_since: Mutex::default(),
         blocked: Mutex::default(),
         _lock: lock,
     };

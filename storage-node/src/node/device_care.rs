@@ -10,6 +10,7 @@
 //!
 //! Knows: folders and file systems of this machine. Must not know: rings, other nodes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use metadata::ids::DeviceId;
 use rustix::fs::{Mode, OFlags};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -106,14 +108,25 @@ fn decide(sight: Sight) -> Care {
 
 /// Looks after the devices until `stop`.
 pub(super) async fn run(devices: Arc<OpenDevices>, stop: CancellationToken) {
-    let mut tried: std::collections::BTreeMap<DeviceId, Instant> = std::collections::BTreeMap::new();
+    let mut tried: BTreeMap<DeviceId, Instant> = BTreeMap::new();
+    // A disk that hangs holds up the look at itself, and no other.
+    let mut looks: JoinSet<(DeviceId, bool)> = JoinSet::new();
+    let mut looked_at: BTreeSet<DeviceId> = BTreeSet::new();
     let caring = async {
         loop {
             tokio::time::sleep(LOOK).await;
+            while let Some(ended) = looks.try_join_next() {
+                let Ok((device, opened)) = ended else { continue };
+                looked_at.remove(&device);
+                if opened {
+                    tried.insert(device, Instant::now());
+                }
+            }
             for device in devices.ids() {
                 let rested = tried.get(&device).is_none_or(|at| at.elapsed() >= OPEN_PAUSE);
-                if look(&devices, device, rested).await {
-                    tried.insert(device, Instant::now());
+                if looked_at.insert(device) {
+                    let devices = Arc::clone(&devices);
+                    looks.spawn(async move { (device, look(&devices, device, rested).await) });
                 }
             }
         }
@@ -147,6 +160,14 @@ async fn look(devices: &Arc<OpenDevices>, device: DeviceId, rested: bool) -> boo
         Care::Wait(why) => {
             devices.still_closed(device, why);
             true
+        }
+        // A disk that hung and goes on serves again by itself.
+        Care::Open
+            if devices
+                .sight(device)
+                .is_some_and(|(_, now, _)| now == Some(DeviceState::Ok)) =>
+        {
+            false
         }
         Care::Open => {
             devices.reopen(device).await;

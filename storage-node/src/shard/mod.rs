@@ -77,6 +77,7 @@ mod state;
 mod status;
 mod store;
 mod synced_note;
+mod tidier;
 mod types;
 mod watch;
 mod writer;

@@ -18,6 +18,7 @@ use rocksdb::{
 use std::sync::Arc;
 
 use super::store::{ReadPurpose, ReadSpaces, RowStore, Space, StoreFailed, WriteSet};
+use super::tidier::{Steps, Tidier};
 
 /// Values from this size on lie in blob files (only in [`Space::Inline`]), in bytes.
 const BLOB_BYTES_MIN: u64 = 1024;
@@ -65,7 +66,9 @@ pub enum OpenFailed {
 
 /// A RocksDB database.
 pub struct RocksStore {
-    db: DB,
+    // Ends before the database is closed.
+    tidier: Tidier,
+    db: Arc<DB>,
 }
 
 impl RocksStore {
@@ -80,7 +83,9 @@ impl RocksStore {
             rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::InvalidArgument => OpenFailed::Damaged(e.to_string()),
             _ => OpenFailed::Other(e.to_string()),
         })?;
-        Ok(Self { db })
+        let db = Arc::new(db);
+        let tidier = Tidier::start(&db).map_err(|e| OpenFailed::Other(e.to_string()))?;
+        Ok(Self { tidier, db })
     }
 
     fn family(&self, space: Space) -> Arc<BoundColumnFamily<'_>> {
@@ -225,16 +230,19 @@ fn scan(
         // Old entries are read once, for a peer that was away; the latest ones lie in memory anyway.
         options.fill_cache(false);
     }
+    let steps = Steps::count();
     let mut rows = store.db.raw_iterator_cf_opt(&store.family(space), options);
     rows.seek(from);
     while let Some((key, value)) = rows.item() {
         match visit(key, value) {
             Visit::Next => rows.next(),
-            Visit::Stop => return Ok(()),
-            Visit::Seek(target) if target.as_slice() >= until => return Ok(()),
+            Visit::Stop => break,
+            Visit::Seek(target) if target.as_slice() >= until => break,
             Visit::Seek(target) => rows.seek(target),
         }
     }
+    let end = rows.key().unwrap_or(until);
+    store.tidier.scanned(space, from, end, steps.tombstones());
     rows.status().map_err(failed("scanning rows"))
 }
 
@@ -263,7 +271,7 @@ fn failed(doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreFailed {
     }
 }
 
-fn name(space: Space) -> &'static str {
+pub(super) fn name(space: Space) -> &'static str {
     match space {
         Space::Log => "log",
         Space::State => "state",

@@ -119,10 +119,10 @@ def rots(world):
         changed = sum(flip(cluster.data / "node-3" / f"device-{number}") for number in (0, 1))
         begun = time.monotonic()
         until(lambda: found_by_scrub(cluster, devices) > 0, SCRUB_SECONDS_MAX, "scrub to find damage",
-              lambda: cluster.admin("repair", "status")["scrubs"])
+              lambda: scrubs(cluster))
         found = time.monotonic() - begun
         until(lambda: is_sound(cluster, devices), SCRUB_SECONDS_MAX, "a scrub without findings",
-              lambda: cluster.admin("repair", "status")["scrubs"])
+              lambda: scrubs(cluster))
         mended = time.monotonic() - begun
         cluster.wait_healed(180)
         verified = json.loads(halo(cluster, "admin", "verify", "--read", "--json", "--data", cluster.data).stdout)
@@ -133,13 +133,18 @@ def rots(world):
 
 
 def found_by_scrub(cluster, devices):
-    return sum(max(s["damaged"], s["last_damaged"] or 0) for s in cluster.admin("repair", "status")["scrubs"] if s["device"] in devices)
+    lines = [line for line in scrubs(cluster) if line["device"] in devices]
+    return sum(max(line["damaged"], line["last_damaged"] or 0) for line in lines)
+
+
+def scrubs(cluster):
+    return cluster.admin_loose("repair", "status")["scrubs"]
 
 
 def is_sound(cluster, devices):
     """The last whole pass over each device found nothing, and it was not the first."""
-    scrubs = {scrub["device"]: scrub for scrub in cluster.admin("repair", "status")["scrubs"]}
-    return all(scrubs[device]["passes"] > 1 and scrubs[device]["last_damaged"] == 0 for device in devices)
+    lines = {line["device"]: line for line in scrubs(cluster)}
+    return all(lines[device]["passes"] > 1 and lines[device]["last_damaged"] == 0 for device in devices)
 
 
 def damage(folder):

@@ -25,6 +25,9 @@ def ring_refusals(world):
         said["no ring"] = refuse(cluster, cluster.data / "words.ring")
         said["older"] = refuse(cluster, cluster.data / "object.ring")
         said["another cluster's"] = refuse(cluster, changed(other, "theirs", ("set_weight", "d0", "50")))
+        with world.cluster("twin") as twin:
+            said["of a cluster of the same shape"] = refuse(cluster, changed(twin, "twins", ("set_weight", "d0", "50")))
+        assert "another cluster" in said["of a cluster of the same shape"], said
         said["unknown devices"] = refuse(cluster, changed(cluster, "unknown", ("add", "r1z9-127.0.0.1:7999/d0", "100")))
         said["too small"] = build_refused(cluster, ("set_weight", "d1", "0"))
         said["another partition count"] = refuse(cluster, fresh(cluster))

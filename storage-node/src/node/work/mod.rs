@@ -27,13 +27,13 @@ use std::time::Duration;
 use clock::WallClock;
 use metadata::command::Command;
 use metadata::ids::{DeviceId, NodeId, ShardId, WriteId};
-use metadata::model::Stream;
+use metadata::model::{PolicyId, Stream};
 use metadata::query::{Found, Life, Query};
 use metadata::reply::Done;
 use parking_lot::Mutex;
 use ring::Ring;
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::config::WorkOptions;
@@ -87,6 +87,37 @@ pub(crate) fn start(workshop: &Workshop, stop: &CancellationToken) -> Vec<JoinHa
         run(stop, departed::run(workshop.clone())),
         run(stop, lost_devices::run(workshop.clone())),
     ]
+}
+
+/// Runs a task for each open device of this node and each policy. A task that ended is begun again: its device was closed,
+/// and may be opened anew.
+async fn per_device<T>(workshop: &Workshop, task: impl Fn(Workshop, DeviceId, PolicyId) -> T)
+where
+    T: Future<Output = ()> + Send + 'static,
+{
+    let mut tasks: JoinSet<(DeviceId, PolicyId)> = JoinSet::new();
+    let mut running: BTreeSet<(DeviceId, PolicyId)> = BTreeSet::new();
+    loop {
+        let policies = workshop.client.placed_policies();
+        for (device, _) in workshop.devices.set().all() {
+            for policy in policies.iter().copied() {
+                if running.insert((device, policy)) {
+                    let task = task(workshop.clone(), device, policy);
+                    tasks.spawn(async move {
+                        task.await;
+                        (device, policy)
+                    });
+                }
+            }
+        }
+        while let Some(ended) = tasks.try_join_next() {
+            // A task that panicked is not begun again: its device waits for the next start.
+            if let Ok(which) = ended {
+                running.remove(&which);
+            }
+        }
+        tokio::time::sleep(workshop.options.idle_pause).await;
+    }
 }
 
 /// One kind of work as an operator sees it.

@@ -14,7 +14,7 @@
 //! table "repair_jobs", key = policy "/" device, 10 digits:   JSON of OpenJobs
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::moving::{Copied, Job, Manner, Outcome, Pace, Scope, Span, bring, line_name, rate};
-use super::{BLOB_DEADLINE, SHARD_DEADLINE, Workshop};
+use super::{BLOB_DEADLINE, SHARD_DEADLINE, Workshop, per_device};
 use crate::client::{DataPlane, LiveRings, Spot, Standing};
 use crate::device::{Blob, BlobHeader, BlobKey, BlobStore};
 
@@ -64,35 +64,37 @@ impl OpenJobs {
     }
 }
 
-/// Looks after this node's devices, one after the other.
+/// Looks after this node's devices, each for each policy in a task of its own.
 pub(super) async fn run(workshop: Workshop) {
-    let mut seen: HashMap<(DeviceId, PolicyId), Seen> = HashMap::new();
-    loop {
-        tokio::time::sleep(workshop.options.idle_pause).await;
-        for policy in workshop.client.placed_policies() {
-            for (device, store) in workshop.devices.set().all() {
-                let Some(live) = workshop.client.rings(policy) else {
-                    break;
-                };
-                let wanted = Seen::of(&live, &store);
-                let known = seen.get(&(device, policy));
-                if known.is_some_and(|seen| !seen.due(&wanted, workshop.options.repair_interval)) {
-                    continue;
-                }
+    per_device(&workshop, look_after).await;
+}
+
+/// Looks through one device for one policy whenever that is due, until the device is closed.
+async fn look_after(workshop: Workshop, device: DeviceId, policy: PolicyId) {
+    let name = line_name("repair of", device, policy);
+    let mut seen: Option<Seen> = None;
+    while let Some(store) = workshop.devices.set().get(device) {
+        if let Some(live) = workshop.client.rings(policy) {
+            let wanted = Seen::of(&live, &store);
+            let interval = workshop.options.repair_interval;
+            if seen.as_ref().is_none_or(|seen| seen.due(&wanted, interval)) {
                 let look = Look {
                     workshop: &workshop,
                     live: &live,
                     policy,
                     device,
                     store: &store,
-                    name: line_name("repair of", device, policy),
+                    name: name.clone(),
                 };
                 match look.pass().await {
-                    Ok(()) => drop(seen.insert((device, policy), wanted)),
-                    Err(why) => workshop.board.failed(&look.name, why),
+                    Ok(()) => seen = Some(wanted),
+                    Err(why) => workshop.board.failed(&name, why),
                 }
             }
         }
+        // A device that is closed meanwhile must not be held open by a pause.
+        drop(store);
+        tokio::time::sleep(workshop.options.idle_pause).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loop of each device: its jobs of the change under way, several at once, noted as they are done.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +10,6 @@ use futures::stream::FuturesUnordered;
 use metadata::command::RecordCondition;
 use metadata::ids::DeviceId;
 use metadata::model::PolicyId;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Pace;
@@ -19,7 +18,7 @@ use super::job::{Copied, Job, Manner, Outcome, Scope, bring};
 use super::progress::{Progress, RING_PROGRESS_TABLE, progress_key};
 use crate::client::{DataPlane, LiveRings, Phase, copies_run};
 use crate::node::work::mend::retry_pause;
-use crate::node::work::{SHARD_DEADLINE, Workshop};
+use crate::node::work::{SHARD_DEADLINE, Workshop, per_device};
 
 /// How often progress is noted in the system shard, at the most.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
@@ -28,29 +27,7 @@ const WAITING_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Works on the changes of all devices of this node, each policy's in a task of its own.
 pub(in crate::node::work) async fn run(workshop: Workshop) {
-    let mut movers: JoinSet<(DeviceId, PolicyId)> = JoinSet::new();
-    let mut moving: BTreeSet<(DeviceId, PolicyId)> = BTreeSet::new();
-    loop {
-        let policies = workshop.client.placed_policies();
-        for (device, _) in workshop.devices.set().all() {
-            for policy in policies.iter().copied() {
-                if moving.insert((device, policy)) {
-                    let workshop = workshop.clone();
-                    movers.spawn(async move {
-                        move_to(&workshop, device, policy).await;
-                        (device, policy)
-                    });
-                }
-            }
-        }
-        while let Some(ended) = movers.try_join_next() {
-            // A task that panicked is not begun again: its device waits for the next start.
-            if let Ok(device) = ended {
-                moving.remove(&device);
-            }
-        }
-        tokio::time::sleep(workshop.options.idle_pause).await;
-    }
+    per_device(&workshop, move_to).await;
 }
 
 /// What one device has to do in one phase of one change.
@@ -67,7 +44,7 @@ struct Turn {
 }
 
 /// Serves one device and policy until the device is closed.
-async fn move_to(workshop: &Workshop, device: DeviceId, policy: PolicyId) {
+async fn move_to(workshop: Workshop, device: DeviceId, policy: PolicyId) {
     let pace = Pace::new();
     let mut turn: Option<Turn> = None;
     while workshop.devices.set().contains(device) {
@@ -81,14 +58,14 @@ async fn move_to(workshop: &Workshop, device: DeviceId, policy: PolicyId) {
             .as_ref()
             .is_none_or(|turn| turn.live.state.current.epoch != live.state.current.epoch)
         {
-            turn = Turn::begin(workshop, device, policy, Arc::clone(&live)).await;
+            turn = Turn::begin(&workshop, device, policy, Arc::clone(&live)).await;
         }
         let Some(turn) = &mut turn else {
             tokio::time::sleep(workshop.options.idle_pause).await;
             continue;
         };
         turn.live = live;
-        if !turn.work(workshop, &pace).await {
+        if !turn.work(&workshop, &pace).await {
             tokio::time::sleep(workshop.options.idle_pause).await;
         }
     }
