@@ -5,17 +5,23 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use url::Url;
 
-use crate::admin;
+use crate::admin::{self, AdminClient};
 use crate::admin_api::model::DoneLine;
 use crate::admin_api::ring_model::{NewRate, NewRing, RingApplied, RingStatus};
 use crate::sigv4::{Slash, encode};
 use crate::terminal;
 
+/// The pause between two looks at a change that is followed.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long nobody may answer meanwhile.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The words after `halo ring` that are meant for a running cluster.
 const LIVE: [&str; 6] = ["apply", "status", "pause", "resume", "throttle", "abort"];
 
@@ -58,7 +64,11 @@ enum Action {
         dry_run: bool,
     },
     /// How far the change is: partitions, bytes, rate, time left, each device.
-    Status,
+    Status {
+        /// Follow it with a progress bar until one ring is live.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Have the copies rest; outlives restarts.
     Pause,
     /// Have them go on.
@@ -104,8 +114,12 @@ pub async fn run(args: RingLiveArgs) -> anyhow::Result<()> {
         .map(|name| format!("?policy={}", encode(name, Slash::Encoded)));
     let path = |step: &str| format!("/v1/ring{step}{}", which.as_deref().unwrap_or_default());
     let done: DoneLine = match args.action {
-        Action::Status => {
-            let status: RingStatus = client.get(&path("")).await?;
+        Action::Status { watch } => {
+            let status: RingStatus = if watch {
+                follow(&client, &path("")).await?
+            } else {
+                client.get(&path("")).await?
+            };
             if args.json {
                 terminal::json(&status)?;
             } else {
@@ -162,6 +176,53 @@ pub async fn run(args: RingLiveArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks again and again until one ring is live. A process that is being started or stopped may not answer for a while.
+async fn follow(client: &AdminClient, path: &str) -> anyhow::Result<RingStatus> {
+    let style = ProgressStyle::with_template("{prefix} {bar:40} {pos}/{len} partitions, {msg}");
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut heard = Instant::now();
+    loop {
+        match client.get::<RingStatus>(path).await {
+            Ok(status) if status.phase == "settled" => {
+                bar.finish_and_clear();
+                return Ok(status);
+            }
+            Ok(status) => {
+                heard = Instant::now();
+                let sweeps = status.phase == "sweeping";
+                bar.set_length(status.partitions_total);
+                bar.set_position(if sweeps {
+                    status.partitions_swept
+                } else {
+                    status.partitions_copied
+                });
+                bar.set_prefix(if status.paused {
+                    "paused".to_owned()
+                } else {
+                    status.phase.clone()
+                });
+                bar.set_message(told(&status));
+            }
+            Err(error) if heard.elapsed() > SILENCE_MAX => return Err(error.into()),
+            Err(_) => bar.set_message("no answer"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Bytes, rate and time left, in words.
+fn told(status: &RingStatus) -> String {
+    let eta = status
+        .eta_s
+        .map_or("not known yet".to_owned(), |seconds| format!("about {seconds} s"));
+    format!(
+        "{} of about {}, {}/s; time left: {eta}",
+        terminal::bytes(status.bytes_copied),
+        terminal::bytes(status.bytes_total_estimate),
+        terminal::bytes(status.bytes_per_second),
+    )
+}
+
 /// A rate as an operator writes it; `None` is the nodes' own default, 0 no limit.
 fn parse_rate(text: &str) -> anyhow::Result<Option<u64>> {
     match text {
@@ -206,17 +267,12 @@ fn show(status: &RingStatus) {
     if status.partitions_total == 0 {
         return;
     }
-    let eta = status
-        .eta_s
-        .map_or("not known yet".to_owned(), |seconds| format!("about {seconds} s"));
     terminal::line(format!(
-        "{} of {} partitions copied, {} swept; {} of about {}, {}/s; time left: {eta}",
+        "{} of {} partitions copied, {} swept; {}",
         status.partitions_copied,
         status.partitions_total,
         status.partitions_swept,
-        terminal::bytes(status.bytes_copied),
-        terminal::bytes(status.bytes_total_estimate),
-        terminal::bytes(status.bytes_per_second),
+        told(status),
     ));
     let mut table = terminal::table(&["device", "partitions", "copied", "swept", "received", "waits for"]);
     for device in &status.devices {

@@ -39,6 +39,7 @@ CASES = {
     "disk_damaged": disks.damaged,
     "disk_replaced_empty": disks.vanished,
     "disk_rots": disks.rots,
+    "disk_hangs": disks.hangs,
     "store_damaged": stores.damaged,
     "store_emptied": stores.emptied,
     "store_majority_lost": stores.majority_lost,

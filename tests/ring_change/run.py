@@ -33,8 +33,8 @@ SIZES = [1_000, 20_000, 60_000, 300_000]
 WEIGHTS = [25, 35, 30, 10]
 SMALL_BYTES_MAX = 64_000
 MOVE_SECONDS_MAX = 900
-# Three copies of each object, and what was overwritten a moment ago.
-COPIES_SETTLED = 3.2
+# What may be left of the old copies, and of what was overwritten a moment ago.
+SURPLUS_MAX = 1.01
 # Little beside what is kept: what is overwritten and deleted while copies move need not move.
 KEYS_PER_CLIENT_MAX = 100
 
@@ -192,9 +192,10 @@ def load(cluster, args):
     quiet = p99_between(clients, begun, time.monotonic())
     if args.throttle:
         ring(cluster, "throttle", args.throttle)
+    copies = copies_stored(cluster)
     changes = [move(cluster, "3 -> 4", weigh(cluster, last, 100))]
     # The old copies are dropped a while later; until then the way back would find them in place.
-    wait_for(lambda: copies_stored(cluster) < COPIES_SETTLED, MOVE_SECONDS_MAX, "the old copies to be dropped")
+    wait_for(lambda: copies_stored(cluster) < copies * SURPLUS_MAX, MOVE_SECONDS_MAX, "the old copies to be dropped")
     changes.append(move(cluster, "4 -> 3", weigh(cluster, last, 0)))
     stop.set()
     for client in clients:

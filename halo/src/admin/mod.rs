@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use url::Url;
 
-use self::client::AdminClient;
+pub use self::client::AdminClient;
 use crate::admin_api::model::{
     Buckets, DoneLine, IssuedKeyLine, Keys, NewKey, NewProject, Place, ProjectLine, Projects, Status, Where,
 };

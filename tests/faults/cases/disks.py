@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import time
 
-from cases.rings import create_bucket, halo, until, variables
+from cases.rings import PATIENCE, create_bucket, failed, halo, ring, until, variables, wait_settled
 from load import Load
 
 TMPFS_MIB = 400
+FREEZABLE_MIB = 2000
 FAST_SCRUB = {"HALO_STORAGE__SCRUB_BYTES_PER_S": str(400 << 20)}
 #: A device rests for a minute between two passes.
 SCRUB_SECONDS_MAX = 300
@@ -32,6 +33,64 @@ class Tmpfs:
 
     def __exit__(self, *_):
         subprocess.run(["umount", "-l", str(self.folder)], check=False)
+
+
+class FreezableDisk:
+    """A file system of its own that can be made to hang: nothing fails, and no write ends."""
+
+    def __init__(self, folder):
+        self.folder, self.image = folder, folder.with_name(f"{folder.name}.image")
+        folder.mkdir(parents=True)
+        with self.image.open("wb") as image:
+            image.truncate(FREEZABLE_MIB << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(self.image)], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", str(self.image), str(folder)], check=True, capture_output=True)
+        (folder / "lost+found").rmdir()
+        self.frozen = False
+
+    def freeze(self, frozen):
+        subprocess.run(["fsfreeze", "-f" if frozen else "-u", str(self.folder)], check=True, capture_output=True)
+        self.frozen = frozen
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.frozen:
+            self.freeze(False)
+        subprocess.run(["umount", "-l", str(self.folder)], check=False)
+
+
+def hangs(world):
+    """A disk hangs: others stand in for it by themselves, and it is taken back when it goes on."""
+    needs_mount(world)
+    if shutil.which("fsfreeze") is None or shutil.which("mkfs.ext4") is None:
+        raise world.Skipped("a disk that hangs needs fsfreeze and mkfs.ext4")
+    data = world.data("hangs")
+    with (
+        variables(PATIENCE),
+        FreezableDisk(data / "node-2" / "device-0") as disk,
+        world.cluster("hangs", extra=("--devices", "2")) as cluster,
+    ):
+        device = next(d["device"] for d in cluster.status()["devices"] if d["path"].endswith("node-2/device-0"))
+        with Load(cluster, world.folder / "hangs") as load:
+            load.run(world.pick(3, 6))
+            disk.freeze(True)
+            begun = time.monotonic()
+            until(lambda: failed(cluster) == [device], 90, "the cluster to notice", lambda: cluster.status()["devices"])
+            noticed = time.monotonic() - begun
+            why = next(d["problem"] for d in cluster.status()["devices"] if d["device"] == device)
+            wait_settled(cluster)
+            load.run(world.pick(2, 5))
+            disk.freeze(False)
+            until(lambda: failed(cluster) == [], 120, "the disk to be taken back", lambda: ring(cluster, "status"))
+            wait_settled(cluster)
+            load.run(world.pick(2, 5))
+        cluster.wait_healed(180)
+        figures = load.verify()
+        verified = json.loads(halo(cluster, "admin", "verify", "--json", "--data", cluster.data).stdout)
+        assert verified["whole"], verified
+        return {**figures, "noticed after": f"{noticed:.1f} s", "it says": why}
 
 
 def needs_mount(world):

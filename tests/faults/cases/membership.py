@@ -7,14 +7,11 @@ import shutil
 import subprocess
 import time
 
-from cases.rings import create_bucket, failed, halo, ring, until, variables, wait_settled
+from cases.rings import PATIENCE, PATIENCE_SECONDS, create_bucket, failed, halo, ring, until, variables, wait_settled
 from load import BUCKET, Load
 
-#: How long a disk may be out in these cases, in seconds, instead of five minutes.
-PATIENCE_SECONDS = 3
 #: What was deleted stays for slow readers, else for an hour.
 SOON_RECLAIMED = {"HALO_STORAGE__RECLAIM_DELAY_S": "5"}
-PATIENCE = {"HALO_STORAGE__DEVICE_PATIENCE_S": str(PATIENCE_SECONDS), "HALO_STORAGE__NODE_PATIENCE_S": "20"}
 
 
 def device_vanishes(world):

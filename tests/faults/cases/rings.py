@@ -10,6 +10,9 @@ import time
 from load import BUCKET
 
 SETTLE_SECONDS_MAX = 300
+#: How long a disk may be out in these cases, in seconds, instead of five minutes.
+PATIENCE_SECONDS = 3
+PATIENCE = {"HALO_STORAGE__DEVICE_PATIENCE_S": str(PATIENCE_SECONDS), "HALO_STORAGE__NODE_PATIENCE_S": "20"}
 
 
 def ring_refusals(world):
