@@ -84,6 +84,8 @@ pub struct LiveRings {
     pub current: LiveRing,
     /// The one before, while copies may lie where only it says.
     pub previous: Option<LiveRing>,
+    /// The ring that was retired last: surplus copies may still lie where only it says.
+    pub retired: Option<LiveRing>,
     /// What an operator's commands change.
     pub state: RingState,
     /// Set when chunks are kept as fragments, one for each slot of the rings.
@@ -151,6 +153,7 @@ impl LiveRings {
                 ring,
             },
             previous: None,
+            retired: None,
             state: RingState::first(file, 0),
             code: None,
         }
@@ -229,6 +232,18 @@ impl LiveRings {
         let mut before = primaries(&previous.ring, spot);
         before.retain(|device| !now.contains(device));
         before
+    }
+
+    /// The devices that only the ring retired last names for a spot.
+    #[must_use]
+    pub fn left(&self, spot: impl Into<Spot>) -> Vec<DeviceId> {
+        let spot = spot.into();
+        let Some(retired) = &self.retired else {
+            return Vec::new();
+        };
+        let mut named = primaries(&retired.ring, spot);
+        named.retain(|device| self.standing(*device, spot) == Standing::Stranger);
+        named
     }
 
     /// The device's part in a spot.
@@ -406,7 +421,8 @@ fn read_state(
     let read = |file: &LiveFile| {
         let known = before.into_iter().flat_map(|live| {
             let previous = live.state.previous.as_ref().zip(live.previous.as_ref());
-            [Some((&live.state.current, &live.current)), previous]
+            let retired = live.state.before.as_ref().zip(live.retired.as_ref());
+            [Some((&live.state.current, &live.current)), previous, retired]
                 .into_iter()
                 .flatten()
         });
@@ -420,6 +436,8 @@ fn read_state(
     Ok(LiveRings {
         current: read(&state.current)?,
         previous: state.previous.as_ref().map(read).transpose()?,
+        // Only a hint where to look for what is to be removed: without its file nothing is wrong.
+        retired: state.before.as_ref().and_then(|file| read(file).ok()),
         state,
         code: None,
     })

@@ -185,7 +185,7 @@ def holds_partitions(cluster, device):
         file = cluster.data / ("object.builder" if policy["id"] == 0 else f"object-{policy['id']}.builder")
         if file.exists():
             devices = json.loads(halo(cluster, "ring", file, "--json").stdout)["devices"]
-            if any(one["id"] == device and one["partitions"] > 0 for one in devices):
+            if any(one["id"] == device and one["held"] > 0 for one in devices):
                 held.add(policy["name"])
     return held
 

@@ -150,6 +150,13 @@ impl Reclaim {
                 let mut primaries = live.primaries(blob);
                 primaries.extend(live.leaving(blob));
                 let mut extra = handoffs(ring, blob.placement, HANDOFFS_PER_REPLICA * ring.replicas());
+                // A surplus copy that nobody removes now would be nobody's, and wait for the collector of orphans.
+                extra.extend(
+                    live.left(blob)
+                        .into_iter()
+                        .filter(|device| !extra.contains(device))
+                        .collect::<Vec<_>>(),
+                );
                 extra.retain(|device| !primaries.contains(device));
                 for device in primaries.iter().chain(&extra) {
                     removal.keys.entry(*device).or_default().push(blob);

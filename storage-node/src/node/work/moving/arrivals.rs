@@ -201,6 +201,21 @@ pub(in crate::node::work) mod tests {
         assert_eq!(received, 12);
     }
 
+    /// What was deleted while surplus copies of it lay at the old place stayed there as orphans.
+    #[test]
+    fn the_ring_retired_last_still_says_where_surplus_copies_lie() {
+        let mut live = growing();
+        let before = live.previous.clone().unwrap();
+        let moved = arrivals(&live, DeviceId(3));
+        let placement = Span::of(moved[0], 4).first;
+        assert_eq!(live.leaving(placement).len(), 1);
+        assert!(live.left(placement).is_empty());
+        let leaving = live.leaving(placement);
+        (live.previous, live.retired) = (None, Some(before));
+        assert_eq!(live.left(placement), leaving);
+        assert!(live.leaving(placement).is_empty());
+    }
+
     #[test]
     fn reb_1_a_new_device_receives_its_share_from_those_who_had_it() {
         let live = growing();
