@@ -167,11 +167,20 @@ impl<'a> Desks<'a> {
     /// Balances and applies, when all the rings can be applied, and keeps the builders.
     pub(super) async fn apply(&mut self, what: &str) -> anyhow::Result<DoneLine> {
         for desk in &mut self.desks {
-            desk.balance()?;
+            desk.balance(self.how.min_part_hours)?;
         }
         let mut checked = Vec::new();
         for desk in &self.desks {
-            checked.push(desk.send(self.client, self.how, true).await?);
+            let applied = desk.send(self.client, self.how, true).await?;
+            let waits = waiting(&desk.builder.ring()?);
+            if applied.replicas_moved == 0 && waits > 0 {
+                let (policy, hours) = (&desk.policy.name, desk.builder.min_part_hours());
+                bail!(
+                    "policy {policy}: {waits} copies of partitions shall leave, and none may yet, because they moved less than \
+                     {hours} hour(s) ago: wait, or say --min-part-hours 0"
+                );
+            }
+            checked.push(applied);
         }
         let mut applied = Vec::new();
         if !self.how.dry_run {
@@ -249,12 +258,15 @@ impl Desk {
         format!(" --policy {}", self.policy.name)
     }
 
-    fn balance(&mut self) -> anyhow::Result<()> {
+    fn balance(&mut self, min_part_hours: Option<u32>) -> anyhow::Result<()> {
         let hours = u32::try_from(SystemClock.now_ms() / MS_PER_HOUR).unwrap_or(u32::MAX);
         // Copies in as many zones as before come before equal shares; the check of space has the last word.
         let wanted = self.builder.required_overload().max(self.builder.overload());
         self.builder.set_overload(wanted.min(ring::limits::MAX_OVERLOAD))?;
+        let kept = self.builder.min_part_hours();
+        self.builder.set_min_part_hours(min_part_hours.unwrap_or(kept));
         let balanced = self.builder.rebalance(hours, SystemDice.u64());
+        self.builder.set_min_part_hours(kept);
         balanced.with_context(|| format!("policy {}", self.policy.name))?;
         Ok(())
     }

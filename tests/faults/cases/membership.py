@@ -156,6 +156,8 @@ def policies_follow(world):
             wait_settled(cluster)
             assert holds_partitions(cluster, 3) == {"Policy-0", "pair", "ec-2-1"}, cluster.admin("policy", "list")
             # One ring alone, then all that name the node.
+            resting = cluster.refused("device", "drain", "3", "--policy", "pair")
+            assert "--min-part-hours 0" in resting, resting
             one = cluster.admin("device", "drain", "3", "--policy", "pair", "--min-part-hours", "0")["done"]
             wait_settled(cluster)
             assert holds_partitions(cluster, 3) == {"Policy-0", "ec-2-1"}, one
