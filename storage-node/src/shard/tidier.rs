@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
-use rocksdb::{CompactOptions, DB};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, DB};
 
 use super::rocks::name;
 use super::store::Space;
@@ -64,6 +64,8 @@ fn work(db: &DB, stretches: &Receiver<Stretch>) {
         };
         let mut options = CompactOptions::default();
         options.set_exclusive_manual_compaction(false);
+        // A lone file would only be moved down as it is, tombstones and all.
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
         db.compact_range_cf_opt(&family, Some(from), Some(until), &options);
         let took = begun.elapsed();
         tracing::debug!(?space, ?took, "compacted a range with many deleted rows");
