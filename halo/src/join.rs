@@ -90,7 +90,7 @@ impl JoinDesk {
             bail!("the token is not one of this cluster: make one with `halo admin node add`, and copy it whole");
         };
         let record: TokenRecord = serde_json::from_slice(&found.value)?;
-        refuse(&record, self.clock.now_ms())?;
+        refuse(&record, node, self.clock.now_ms())?;
         let used = TokenRecord {
             used_by: Some(node.0),
             ..record
@@ -138,9 +138,9 @@ fn key_of(token: &str) -> String {
     hex::encode(Sha256::digest(token.as_bytes()))
 }
 
-/// Why a token cannot be used. Plain function.
-fn refuse(record: &TokenRecord, now_ms: u64) -> anyhow::Result<()> {
-    if let Some(node) = record.used_by {
+/// Why a token cannot be used by a node. A start that was cut short after it took the token may be repeated. Plain function.
+fn refuse(record: &TokenRecord, by: NodeId, now_ms: u64) -> anyhow::Result<()> {
+    if let Some(node) = record.used_by.filter(|node| *node != by.0) {
         bail!("the token was used by node {node}: it works once; make another with `halo admin node add`");
     }
     if now_ms > record.expires_ms {
@@ -166,8 +166,10 @@ mod tests {
 
     #[test]
     fn a_token_works_once_and_for_a_while() {
-        assert!(refuse(&made(None), 1_000).is_ok());
-        let said = |record, now_ms| refuse(&record, now_ms).expect_err("refused").to_string();
+        let by = NodeId(9);
+        assert!(refuse(&made(None), by, 1_000).is_ok());
+        assert!(refuse(&made(Some(9)), by, 1_000).is_ok(), "the same node once more");
+        let said = |record, now_ms| refuse(&record, by, now_ms).expect_err("refused").to_string();
         assert!(said(made(Some(4)), 0).contains("used by node 4"));
         assert!(said(made(None), 1_001).contains("too old"));
         assert!(

@@ -127,7 +127,7 @@ async fn serve(config: Config, join: Option<&str>) -> anyhow::Result<()> {
     if let Some(token) = join {
         join_cluster(&config, cluster, token, &chance).await?;
     }
-    let storage = start_storage(&config, cluster, &chance).await?;
+    let storage = start_storage(&config, cluster, &chance, join.is_some()).await?;
     let client = match &storage {
         Some(node) => node.client().clone(),
         None => parts::remote_client(&config.cluster, cluster, &chance)?,
@@ -193,12 +193,17 @@ async fn join_cluster(config: &Config, cluster: ClusterId, token: &str, chance: 
 }
 
 /// The storage node of a process with that role; the configured ring becomes the first one of a new cluster.
-async fn start_storage(config: &Config, cluster: ClusterId, chance: &Chance) -> anyhow::Result<Option<StorageNode>> {
+async fn start_storage(
+    config: &Config,
+    cluster: ClusterId,
+    chance: &Chance,
+    has_token: bool,
+) -> anyhow::Result<Option<StorageNode>> {
     let Some(section) = config.storage.as_ref().filter(|_| config.has(Role::Storage)) else {
         return Ok(None);
     };
     let ring = parts::read_ring(&config.cluster)?;
-    let settings = parts::node_config(config, section, cluster)?;
+    let settings = parts::node_config(config, section, cluster, has_token)?;
     let node = StorageNode::start(settings, chance.clock.clone(), chance.dice.clone()).await?;
     tokio::spawn(parts::install_first_ring(node.client().clone(), ring));
     Ok(Some(node))

@@ -35,6 +35,8 @@ SMALL_BYTES_MAX = 64_000
 MOVE_SECONDS_MAX = 900
 # What may be left of the old copies, and of what was overwritten a moment ago.
 SURPLUS_MAX = 1.01
+# Copies of an object that may vanish within so many seconds: what clients delete meanwhile.
+STEADY, STEADY_SECONDS = 0.002, 5
 # Little beside what is kept: what is overwritten and deleted while copies move need not move.
 KEYS_PER_CLIENT_MAX = 100
 
@@ -132,6 +134,13 @@ def copies_stored(cluster):
     return sum(device["live_bytes"] for device in cluster.status()["devices"]) / stored_bytes(cluster)
 
 
+def is_steady(cluster):
+    """True when next to nothing was dropped within some seconds."""
+    before = copies_stored(cluster)
+    time.sleep(STEADY_SECONDS)
+    return before - copies_stored(cluster) < STEADY
+
+
 def move(cluster, name, file):
     """Applies a ring and waits until one is live again."""
     begun, stored = time.monotonic(), stored_bytes(cluster)
@@ -196,6 +205,7 @@ def load(cluster, args):
     changes = [move(cluster, "3 -> 4", weigh(cluster, last, 100))]
     # The old copies are dropped a while later; until then the way back would find them in place.
     wait_for(lambda: copies_stored(cluster) < copies * SURPLUS_MAX, MOVE_SECONDS_MAX, "the old copies to be dropped")
+    wait_for(lambda: is_steady(cluster), MOVE_SECONDS_MAX, "the last of them to be dropped")
     changes.append(move(cluster, "4 -> 3", weigh(cluster, last, 0)))
     stop.set()
     for client in clients:

@@ -97,6 +97,9 @@ pub struct ClusterSection {
     pub ring_file: PathBuf,
     /// The storage nodes the cluster starts with.
     pub nodes: Vec<NodeAddress>,
+    /// Whether storage nodes become members without a token.
+    #[serde(default)]
+    pub open: bool,
     /// Certificates for the traffic between processes; needed as soon as an address is not loopback (SEC-1).
     #[serde(default)]
     pub tls: Option<PeerTlsSection>,

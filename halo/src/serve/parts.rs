@@ -42,7 +42,12 @@ const RING_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When a file cannot be read or an address has no meaning.
-pub(super) fn node_config(config: &Config, section: &StorageSection, cluster: ClusterId) -> anyhow::Result<NodeConfig> {
+pub(super) fn node_config(
+    config: &Config,
+    section: &StorageSection,
+    cluster: ClusterId,
+    has_token: bool,
+) -> anyhow::Result<NodeConfig> {
     let shared = &config.cluster;
     let node = NodeId(section.node);
     let own = shared.nodes.iter().find(|other| other.id == section.node);
@@ -57,6 +62,7 @@ pub(super) fn node_config(config: &Config, section: &StorageSection, cluster: Cl
         blobs: own.blobs.clone(),
     });
     settings.book = address_book(shared);
+    settings.welcome = has_token || shared.open || founders.contains(&node);
     settings.founders = founders.contains(&node).then_some(founders);
     settings.tls = credentials.tls;
     settings.shards.key_shards = shared.key_shards;

@@ -293,6 +293,8 @@ pub fn config_of(folder: &Folder, plan: &ClusterFile, process: &PlannedProcess) 
             key_shards: KEY_SHARDS_DEFAULT,
             ring_file: near(folder.ring_file()),
             nodes: nodes.collect(),
+            // All its processes are this command's own.
+            open: true,
             tls: None,
         },
         storage,

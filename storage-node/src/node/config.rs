@@ -30,6 +30,8 @@ pub struct NodeConfig {
     /// The voters of a cluster that may be new: shards without members are initialized with them. Unset for a node
     /// that joins a cluster that exists.
     pub founders: Option<BTreeSet<NodeId>>,
+    /// Whether this node becomes a member of a cluster that does not know it. A member that comes back needs no welcome.
+    pub welcome: bool,
     /// The cluster's secret.
     pub secret: Secret,
     /// Certificates for traffic off loopback.
@@ -148,6 +150,7 @@ impl NodeConfig {
             advertise: None,
             book: AddressBook::default(),
             founders: None,
+            welcome: true,
             secret,
             tls: None,
             shards: ShardOptions::new(cluster, node, metadata_dir),

@@ -20,7 +20,7 @@ use super::storage_node::{REGISTER_DEADLINE, REGISTER_PAUSE, STOP_EACH, StartErr
 use super::watchers::Watchers;
 use super::work::{self, Approvals, WorkBoard, Workshop};
 use crate::blob_http::RemoteBlobs;
-use crate::client::{COMMANDS_LEVEL, ClientConfig, ClusterClient, LocalNode, NODES_TABLE, NodeRecord};
+use crate::client::{COMMANDS_LEVEL, ClientConfig, ClusterClient, LocalNode, NODES_TABLE, NodeRecord, RecordError};
 use crate::device::DeviceError;
 use crate::shard::{ShardFault, Shards};
 use crate::threads;
@@ -137,7 +137,12 @@ impl NodeCore {
             removed: false,
         };
         let mut tasks = work::start(&workshop, &stop);
-        tasks.push(tokio::spawn(register(client.clone(), record, stop.clone())));
+        tasks.push(tokio::spawn(register(
+            client.clone(),
+            record,
+            config.welcome,
+            stop.clone(),
+        )));
         if config.shards.ground.is_none() {
             tasks.push(tokio::spawn(device_care::run(Arc::clone(&devices), stop.clone())));
             tasks.push(tokio::spawn(rejoin::run(workshop, stop.clone())));
@@ -243,30 +248,39 @@ async fn bootstrap(shards: &Shards, founders: &std::collections::BTreeSet<NodeId
     }
 }
 
-/// Writes the node's record until it stands as it should, then is done. A node that was removed stays removed.
-async fn register(client: ClusterClient, record: NodeRecord, stop: CancellationToken) {
+/// Writes the node's record until it stands as it should, then is done. A node that was removed stays removed, and one that
+/// nobody knows needs a welcome.
+async fn register(client: ClusterClient, record: NodeRecord, welcome: bool, stop: CancellationToken) {
     let value = bytes::Bytes::from(serde_json::to_vec(&record).expect("a record has nothing JSON cannot write"));
     let key = record.node.to_string();
     let trying = async {
         loop {
-            if is_removed(&client, &key).await {
-                tracing::error!(
-                    node = key,
-                    "this node was removed from the cluster: stop it; a machine that joins again needs an empty folder, a \
-                     node id of its own, and a token of `halo admin node add`"
-                );
-                return;
-            }
-            let put = client.put_record(
-                NODES_TABLE,
-                &key,
-                RecordCondition::Any,
-                value.clone(),
-                REGISTER_DEADLINE,
-            );
-            match put.await {
-                Ok(_) => return,
-                Err(error) => tracing::debug!(%error, "the node's record is not written yet"),
+            match standing(&client, &key).await {
+                Err(error) => tracing::debug!(%error, "whether the node is a member is not known yet"),
+                Ok(Membership::Removed) => {
+                    tracing::error!(
+                        node = key,
+                        "this node was removed from the cluster: stop it; a machine that joins again needs an empty folder, \
+                         a node id of its own, and a token of `halo admin node add`"
+                    );
+                    return;
+                }
+                Ok(Membership::Stranger) if !welcome => {
+                    tracing::error!(
+                        node = key,
+                        "this node is no member of the cluster, and has no token: stop it, make one there with `halo admin \
+                         node add`, and start it with --join"
+                    );
+                    return;
+                }
+                Ok(Membership::Member | Membership::Stranger) => {
+                    let (key, any) = (&key, RecordCondition::Any);
+                    let put = client.put_record(NODES_TABLE, key, any, value.clone(), REGISTER_DEADLINE);
+                    match put.await {
+                        Ok(_) => return,
+                        Err(error) => tracing::debug!(%error, "the node's record is not written yet"),
+                    }
+                }
             }
             tokio::time::sleep(REGISTER_PAUSE).await;
         }
@@ -274,10 +288,22 @@ async fn register(client: ClusterClient, record: NodeRecord, stop: CancellationT
     stop.run_until_cancelled(trying).await;
 }
 
-/// Whether an operator has removed the node. Whoever cannot ask cannot write either.
-async fn is_removed(client: &ClusterClient, key: &str) -> bool {
-    let found = client.record(NODES_TABLE, key, REGISTER_DEADLINE).await;
-    let record = found.ok().flatten();
-    let record = record.and_then(|record| serde_json::from_slice::<NodeRecord>(&record.value).ok());
-    record.is_some_and(|record| record.removed)
+/// What the cluster has on record of a node.
+enum Membership {
+    Member,
+    /// An operator has removed it.
+    Removed,
+    Stranger,
+}
+
+async fn standing(client: &ClusterClient, key: &str) -> Result<Membership, RecordError> {
+    let Some(record) = client.record(NODES_TABLE, key, REGISTER_DEADLINE).await? else {
+        return Ok(Membership::Stranger);
+    };
+    let removed = serde_json::from_slice::<NodeRecord>(&record.value).is_ok_and(|record| record.removed);
+    Ok(if removed {
+        Membership::Removed
+    } else {
+        Membership::Member
+    })
 }

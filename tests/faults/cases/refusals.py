@@ -76,7 +76,16 @@ def tokens(world, cluster):
     text = text.replace("[storage]\nnode = 3\n", entry).replace("id = 2\npath", "id = 90\npath")
     lines = [f'listen = "127.0.0.1:{ports[2]}"' if line.startswith("listen = ") else line for line in text.splitlines()]
     config = folder / "node.toml"
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text("\n".join(lines).replace("open = true\n", "") + "\n")
+    uninvited = folder / "uninvited.log"
+    with uninvited.open("w") as to:
+        joining = start(cluster, config, stdout=to)
+    try:
+        until(lambda: "is no member" in uninvited.read_text(), "a node without a token to be refused")
+    finally:
+        joining.terminate()
+        joining.wait(60)
+    assert all(n["node"] != 9 for n in cluster.status()["nodes"]), cluster.status()["nodes"]
     wrong = serve(cluster, config, "--join", "nonsense")
     assert "is not one of this cluster" in wrong, wrong
     token = cluster.admin("node", "add")["token"]
@@ -90,7 +99,7 @@ def tokens(world, cluster):
         joining.wait(60)
     used = serve(cluster, config_with_node(config, 8), "--join", token)
     assert "was used by node 9" in used, used
-    return {"a wrong token": wrong, "an id that is taken": taken, "a used token": used}
+    return {"no token": "this node is no member of the cluster, and has no token", "a wrong token": wrong, "an id that is taken": taken, "a used token": used}
 
 
 def config_with_node(config, node):
@@ -125,9 +134,9 @@ def two_of_one(world, cluster):
     return next(line for line in log.read_text().splitlines() if "is alive" in line)[-220:]
 
 
-def start(cluster, config, *words, stderr=subprocess.DEVNULL):
+def start(cluster, config, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
     command = [cluster.halo, "server", "--config", str(config), *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
+    return subprocess.Popen(command, stdout=stdout, stderr=stderr)
 
 
 def serve(cluster, config, *words, admin=None):
