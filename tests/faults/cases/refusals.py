@@ -79,7 +79,7 @@ def tokens(world, cluster):
     config.write_text("\n".join(lines).replace("open = true\n", "") + "\n")
     uninvited = folder / "uninvited.log"
     with uninvited.open("w") as to:
-        joining = start(cluster, config, stdout=to)
+        joining = start(cluster, config, stderr=to)
     try:
         until(lambda: "is no member" in uninvited.read_text(), "a node without a token to be refused")
     finally:
@@ -134,9 +134,9 @@ def two_of_one(world, cluster):
     return next(line for line in log.read_text().splitlines() if "is alive" in line)[-220:]
 
 
-def start(cluster, config, *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+def start(cluster, config, *words, stderr=subprocess.DEVNULL):
     command = [cluster.halo, "server", "--config", str(config), *words]
-    return subprocess.Popen(command, stdout=stdout, stderr=stderr)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def serve(cluster, config, *words, admin=None):
