@@ -170,6 +170,21 @@ def alive(pid):
         return False
 
 
+def create_bucket(s3, bucket, policy=None):
+    """Makes a bucket under a storage policy, for which boto3 has no parameter."""
+
+    def name_policy(request, **_):
+        if policy is not None:
+            request.headers.add_header("x-amz-storage-class", policy)
+
+    event = "before-sign.s3.CreateBucket"
+    s3.meta.events.register(event, name_policy)
+    try:
+        s3.create_bucket(Bucket=bucket)
+    finally:
+        s3.meta.events.unregister(event, name_policy)
+
+
 def wait_for(condition, seconds, what, seen=lambda: ""):
     """Polls a condition until it holds or the time is up."""
     end = time.monotonic() + seconds

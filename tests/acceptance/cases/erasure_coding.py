@@ -7,8 +7,8 @@ import time
 
 import clients
 from botocore.exceptions import ClientError
-from cases.policies import create, fill, read_all, refused
-from cluster import wait_for
+from cases.policies import fill, read_all, refused
+from cluster import create_bucket, wait_for
 from tree import assert_same, build, digest
 
 SMALL = {"objects": 40, "large": 24 << 20, "files": 60, "file": 4 << 20}
@@ -24,7 +24,7 @@ def run(world):
     with world.cluster("erasure-coding", extra=["--devices", "2"]) as cluster:
         make_policy(cluster)
         s3 = cluster.boto()
-        create(s3, BUCKET, "ec-4-2")
+        create_bucket(s3, BUCKET, "ec-4-2")
         used_before = live_bytes(cluster)
         written = fill(s3, BUCKET, "s3", size)
         spread(cluster, BUCKET, "s3/large")

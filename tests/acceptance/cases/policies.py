@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 
 from botocore.exceptions import ClientError
-from cluster import wait_for
+from cluster import create_bucket, wait_for
 
 SMALL = {"objects": 60, "large": 9 << 20}
 FULL = {"objects": 2_000, "large": 200 << 20}
@@ -25,12 +25,12 @@ def run(world):
         assert names == ["Policy-0", "pair"], names
 
         s3 = cluster.boto()
-        create(s3, "plain", None)
-        create(s3, "pair", "pair")
+        create_bucket(s3, "plain", None)
+        create_bucket(s3, "pair", "pair")
         # Made again by its owner: fine under its own policy, refused under another.
-        create(s3, "pair", "pair")
-        expect("BucketAlreadyOwnedByYou", lambda: create(s3, "pair", "STANDARD"))
-        expect("InvalidStorageClass", lambda: create(s3, "other", "SHINY"))
+        create_bucket(s3, "pair", "pair")
+        expect("BucketAlreadyOwnedByYou", lambda: create_bucket(s3, "pair", "STANDARD"))
+        expect("InvalidStorageClass", lambda: create_bucket(s3, "other", "SHINY"))
 
         written = {bucket: fill(s3, bucket, "before", size) for bucket in COPIES}
         check_places(cluster, "before")
@@ -55,19 +55,6 @@ def refused(cluster, *words):
     command = [cluster.halo, "admin", *words, "--data", str(cluster.data)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0 and done.stderr.strip(), (words, done.stdout, done.stderr)
-
-
-def create(s3, bucket, policy):
-    def name_policy(request, **_):
-        if policy is not None:
-            request.headers.add_header("x-amz-storage-class", policy)
-
-    event = "before-sign.s3.CreateBucket"
-    s3.meta.events.register(event, name_policy)
-    try:
-        s3.create_bucket(Bucket=bucket)
-    finally:
-        s3.meta.events.unregister(event, name_policy)
 
 
 def expect(code, call):

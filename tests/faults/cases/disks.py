@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import time
 
-from cases.rings import PATIENCE, create_bucket, failed, halo, ring, until, variables, wait_settled
+from cases.rings import PATIENCE, failed, halo, ring, variables, wait_settled
+from cluster import create_bucket, wait_for
 from load import Load
 
 TMPFS_MIB = 400
@@ -77,13 +78,13 @@ def hangs(world):
             load.run(world.pick(3, 6))
             disk.freeze(True)
             begun = time.monotonic()
-            until(lambda: failed(cluster) == [device], 90, "the cluster to notice", lambda: cluster.status()["devices"])
+            wait_for(lambda: failed(cluster) == [device], 90, "the cluster to notice", lambda: cluster.status()["devices"])
             noticed = time.monotonic() - begun
             why = next(d["problem"] for d in cluster.status()["devices"] if d["device"] == device)
             wait_settled(cluster)
             load.run(world.pick(2, 5))
             disk.freeze(False)
-            until(lambda: failed(cluster) == [], 120, "the disk to be taken back", lambda: ring(cluster, "status"))
+            wait_for(lambda: failed(cluster) == [], 120, "the disk to be taken back", lambda: ring(cluster, "status"))
             wait_settled(cluster)
             load.run(world.pick(2, 5))
         cluster.wait_healed(180)
@@ -177,10 +178,10 @@ def rots(world):
         devices = [d["device"] for d in cluster.status()["devices"] if d["node"] == 3]
         changed = sum(flip(cluster.data / "node-3" / f"device-{number}") for number in (0, 1))
         begun = time.monotonic()
-        until(lambda: found_by_scrub(cluster, devices) > 0, SCRUB_SECONDS_MAX, "scrub to find damage",
+        wait_for(lambda: found_by_scrub(cluster, devices) > 0, SCRUB_SECONDS_MAX, "scrub to find damage",
               lambda: scrubs(cluster))
         found = time.monotonic() - begun
-        until(lambda: is_sound(cluster, devices), SCRUB_SECONDS_MAX, "a scrub without findings",
+        wait_for(lambda: is_sound(cluster, devices), SCRUB_SECONDS_MAX, "a scrub without findings",
               lambda: scrubs(cluster))
         mended = time.monotonic() - begun
         cluster.wait_healed(180)

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import time
 
-from cases.rings import PATIENCE, PATIENCE_SECONDS, create_bucket, failed, halo, ring, until, variables, wait_settled
+from cases.rings import PATIENCE, PATIENCE_SECONDS, failed, halo, ring, variables, wait_settled
+from cluster import create_bucket, wait_for
 from load import BUCKET, Load
 
 #: What was deleted stays for slow readers, else for an hour.
@@ -23,14 +24,14 @@ def device_vanishes(world):
             load.run(world.pick(4, 8))
             gone = folder.rename(folder.with_name("gone"))
             begun = time.monotonic()
-            until(lambda: failed(cluster) == [device], 60, "the cluster to notice", lambda: cluster.status()["devices"])
+            wait_for(lambda: failed(cluster) == [device], 60, "the cluster to notice", lambda: cluster.status()["devices"])
             noticed = time.monotonic() - begun
             wait_settled(cluster)
             rebuilt = time.monotonic() - begun
             load.run(world.pick(2, 5))
             folder.mkdir()
             begun = time.monotonic()
-            until(lambda: failed(cluster) == [], 120, "the new disk to be taken back", lambda: ring(cluster, "status"))
+            wait_for(lambda: failed(cluster) == [], 120, "the new disk to be taken back", lambda: ring(cluster, "status"))
             wait_settled(cluster)
             back = time.monotonic() - begun
             load.run(world.pick(2, 5))
@@ -59,7 +60,7 @@ def device_by_hand(world):
             wait_settled(cluster)
             cluster.admin("device", "drain", "5")
             wait_settled(cluster)
-            until(lambda: blobs_on(cluster, 5) == 0, 120, "the drained disk to be emptied", lambda: cluster.status()["devices"])
+            wait_for(lambda: blobs_on(cluster, 5) == 0, 120, "the drained disk to be emptied", lambda: cluster.status()["devices"])
         cluster.wait_healed(120)
         figures = load.verify()
         verify_all(cluster)
@@ -86,7 +87,7 @@ def device_added(world):
             cluster.up()
             done = cluster.admin("device", "add", "3")["done"]
             wait_settled(cluster)
-            until(lambda: blobs_on(cluster, 3) > 0, 60, "the new disk to hold something")
+            wait_for(lambda: blobs_on(cluster, 3) > 0, 60, "the new disk to hold something")
             load.run(world.pick(2, 5))
         cluster.wait_healed(120)
         figures = load.verify()
@@ -106,13 +107,13 @@ def node_drained(world):
             holds = cluster.refused("node", "remove", "4")
             cluster.admin("node", "drain", "4")
             wait_settled(cluster)
-            until(lambda: voters(cluster, 4) == 0, 120, "the seats to move", lambda: cluster.status()["shards"])
+            wait_for(lambda: voters(cluster, 4) == 0, 120, "the seats to move", lambda: cluster.status()["shards"])
             answers = cluster.refused("node", "remove", "4")
             cluster.kill(4)
             cluster.admin("node", "remove", "4")
             cluster.nodes = 3
             cluster.up()
-            until(lambda: [n["node"] for n in cluster.status()["nodes"]] == [1, 2, 3], 60, "the node to be forgotten",
+            wait_for(lambda: [n["node"] for n in cluster.status()["nodes"]] == [1, 2, 3], 60, "the node to be forgotten",
                   lambda: cluster.status()["nodes"])
             load.run(world.pick(2, 5))
         cluster.wait_healed(120)
@@ -123,7 +124,7 @@ def node_drained(world):
             command = [cluster.halo, "server", "--config", str(cluster.data / "node-4" / "node.toml")]
             again = subprocess.Popen(command, stdout=to, stderr=to)
         try:
-            until(lambda: "was removed from the cluster" in log.read_text(), 60, "the removed node to hear of it", log.read_text)
+            wait_for(lambda: "was removed from the cluster" in log.read_text(), 60, "the removed node to hear of it", log.read_text)
         finally:
             again.terminate()
             again.wait(60)
@@ -165,12 +166,12 @@ def policies_follow(world):
             all_of_them = cluster.admin("node", "drain", "4", "--min-part-hours", "0")["done"]
             wait_settled(cluster)
             assert holds_partitions(cluster, 3) == set(), all_of_them
-            until(lambda: voters(cluster, 4) == 0, 120, "the seats to move", lambda: cluster.status()["shards"])
+            wait_for(lambda: voters(cluster, 4) == 0, 120, "the seats to move", lambda: cluster.status()["shards"])
             cluster.kill(4)
             cluster.admin("node", "remove", "4")
             cluster.nodes = 3
             cluster.up()
-            until(lambda: cluster.status()["healthy"], 60, "the cluster to be healthy", cluster.status)
+            wait_for(lambda: cluster.status()["healthy"], 60, "the cluster to be healthy", cluster.status)
         cluster.wait_healed(120)
         figures = load.verify()
         verified = json.loads(halo(cluster, "admin", "verify", "--read", "--json", "--data", cluster.data).stdout)
@@ -201,12 +202,12 @@ def node_lost(world):
             cluster.kill(4)
             shutil.rmtree(cluster.data / "node-4")
             begun = time.monotonic()
-            until(lambda: failed(cluster) == [device], 90, "the cluster to notice", lambda: ring(cluster, "status"))
+            wait_for(lambda: failed(cluster) == [device], 90, "the cluster to notice", lambda: ring(cluster, "status"))
             wait_settled(cluster)
             whole = time.monotonic() - begun
             cluster.admin("node", "drain", "4")
             wait_settled(cluster)
-            until(lambda: voters(cluster, 4) == 0, 120, "the seats to move", lambda: cluster.status()["shards"])
+            wait_for(lambda: voters(cluster, 4) == 0, 120, "the seats to move", lambda: cluster.status()["shards"])
             cluster.admin("node", "remove", "4")
             cluster.nodes = 3
             cluster.up()

@@ -3,9 +3,12 @@
 import os
 import shutil
 import subprocess
-import time
 
+from cluster import wait_for
 from load import BUCKET
+
+#: How long a process may take to say what it has to.
+SAID_SECONDS_MAX = 60
 
 
 def refusals(world):
@@ -77,14 +80,7 @@ def tokens(world, cluster):
     lines = [f'listen = "127.0.0.1:{ports[2]}"' if line.startswith("listen = ") else line for line in text.splitlines()]
     config = folder / "node.toml"
     config.write_text("\n".join(lines).replace("open = true\n", "") + "\n")
-    uninvited = folder / "uninvited.log"
-    with uninvited.open("w") as to:
-        joining = start(cluster, config, stderr=to)
-    try:
-        until(lambda: "is no member" in uninvited.read_text(), "a node without a token to be refused")
-    finally:
-        joining.terminate()
-        joining.wait(60)
+    uninvited = heard(cluster, config, "is no member")
     assert all(n["node"] != 9 for n in cluster.status()["nodes"]), cluster.status()["nodes"]
     wrong = serve(cluster, config, "--join", "nonsense")
     assert "is not one of this cluster" in wrong, wrong
@@ -93,13 +89,13 @@ def tokens(world, cluster):
     assert "is a member of this cluster already" in taken, taken
     joining = start(cluster, config, "--join", token)
     try:
-        until(lambda: any(n["node"] == 9 and n["up"] for n in cluster.status()["nodes"]), "node 9 to be known")
+        wait_for(lambda: any(n["node"] == 9 and n["up"] for n in cluster.status()["nodes"]), SAID_SECONDS_MAX, "node 9 to be known")
     finally:
         joining.terminate()
         joining.wait(60)
     used = serve(cluster, config_with_node(config, 8), "--join", token)
     assert "was used by node 9" in used, used
-    return {"no token": "this node is no member of the cluster, and has no token", "a wrong token": wrong, "an id that is taken": taken, "a used token": used}
+    return {"no token": uninvited, "a wrong token": wrong, "an id that is taken": taken, "a used token": used}
 
 
 def config_with_node(config, node):
@@ -122,16 +118,22 @@ def two_of_one(world, cluster):
     lines = [f'listen = "127.0.0.1:{ports[2]}"' if line.startswith("listen = ") else line for line in text.splitlines()]
     config = folder / "node.toml"
     config.write_text("\n".join(lines) + "\n")
-    log = folder / "log"
+    said = heard(cluster, config, "is alive")
+    wait_for(lambda: all(s["health"] == "ok" for s in cluster.status()["shards"]), SAID_SECONDS_MAX, "the first one to be a member as before")
+    return said
+
+
+def heard(cluster, config, words):
+    """Starts a process that goes on by itself, and returns what it says with these words."""
+    log = config.with_suffix(".log")
     with log.open("w") as to:
-        second = start(cluster, config, stderr=to)
+        process = start(cluster, config, stderr=to)
     try:
-        until(lambda: "is alive" in log.read_text(), "the second process to be refused")
+        wait_for(lambda: words in log.read_text(), SAID_SECONDS_MAX, f"a process to say `{words}`", log.read_text)
     finally:
-        second.terminate()
-        second.wait(60)
-    until(lambda: all(s["health"] == "ok" for s in cluster.status()["shards"]), "the first one to be a member as before")
-    return next(line for line in log.read_text().splitlines() if "is alive" in line)[-220:]
+        process.terminate()
+        process.wait(60)
+    return next(line for line in log.read_text().splitlines() if words in line)[-220:]
 
 
 def start(cluster, config, *words, stderr=subprocess.DEVNULL):
@@ -158,10 +160,3 @@ def free_ports(count):
     for s in sockets:
         s.close()
     return ports
-
-
-def until(condition, what, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.3)

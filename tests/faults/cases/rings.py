@@ -5,8 +5,8 @@ import json
 import os
 import shutil
 import subprocess
-import time
 
+from cluster import wait_for
 from load import BUCKET
 
 SETTLE_SECONDS_MAX = 300
@@ -103,20 +103,7 @@ def failed(cluster):
 def wait_settled(cluster):
     """One ring of each policy is live."""
     moving = lambda: [p["name"] for p in cluster.admin("policy", "list")["policies"] if p["moving"]]  # noqa: E731
-    until(lambda: not moving(), SETTLE_SECONDS_MAX, "one ring to be live", moving)
-
-
-def create_bucket(s3, bucket, policy=None):
-    def name_policy(request, **_):
-        if policy is not None:
-            request.headers.add_header("x-amz-storage-class", policy)
-
-    event = "before-sign.s3.CreateBucket"
-    s3.meta.events.register(event, name_policy)
-    try:
-        s3.create_bucket(Bucket=bucket)
-    finally:
-        s3.meta.events.unregister(event, name_policy)
+    wait_for(lambda: not moving(), SETTLE_SECONDS_MAX, "one ring to be live", moving)
 
 
 @contextlib.contextmanager
@@ -132,10 +119,3 @@ def variables(values):
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def until(condition, seconds, what, seen=lambda: ""):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}; last seen: {seen()}"
-        time.sleep(0.3)
